@@ -1,0 +1,19 @@
+//! dialback (front page to come from README.md)
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+// Input of any kind must not bring the library down; tests may be blunter.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+
+extern crate alloc;
+
+pub mod machine;
+#[cfg(feature = "tokio")]
+pub mod net;
+pub mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod wire;

@@ -1,0 +1,490 @@
+//! Which answer belongs to which event.
+//!
+//! Nothing on the wire says which event of a correlation id an answer belongs to, unless the
+//! agent echoes exchange ids. So each id is a lane: without the echo at most one unanswered event
+//! of a lane is on the wire and the rest wait behind it in order; with it, events of a lane are
+//! pipelined and answers match exactly. An abandoned exchange keeps its place in the lane until
+//! its late answer has come, so that the answer meets no other event.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use crate::wire::{CorrelationId, EventKind};
+
+use super::Payload;
+use super::cancellation::{Owed, OwedLimits};
+use super::exchange::{End, ExchangeId, Fact, Stage, Step, step};
+use super::flow::{Flow, Gate, Shut};
+use super::handshake::Matching;
+use super::time::{Timestamp, earliest};
+
+/// Whether a lane's next event may be written, as far as the lane is concerned (P2, P3, P5):
+/// total over how answers match, whether an unanswered event of the lane is on the wire, and
+/// whether the agent paused the request.
+pub const fn lane_gate(matching: Matching, unanswered: bool, paused: bool) -> Gate {
+    match (paused, matching, unanswered) {
+        (true, Matching::OneAtATime | Matching::ByExchangeId, true | false) => {
+            Gate::Shut(Shut::RequestPaused)
+        }
+        (false, Matching::OneAtATime, true) => Gate::Shut(Shut::Behind),
+        (false, Matching::OneAtATime, false) | (false, Matching::ByExchangeId, true | false) => Gate::Open,
+    }
+}
+
+/// An event to be sent and the terms on which it waits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Submission<P> {
+    /// Names the exchange; never used twice on a connection.
+    pub exchange: ExchangeId,
+    /// The request that the event belongs to.
+    pub id: CorrelationId,
+    /// What kind of event it is.
+    pub kind: EventKind,
+    /// The event itself, encoded.
+    pub payload: P,
+    /// When its caller stops waiting: covers queueing, writing and answering.
+    /// [`Timestamp::NEVER`] for no limit.
+    pub deadline: Timestamp,
+    /// What to do where it can't be written at once.
+    pub patience: Patience,
+}
+
+/// What a caller wants where an event can't be written at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Patience {
+    /// Refuse it.
+    Now,
+    /// Let it wait, in bounds, until its deadline.
+    Wait,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Waiting<P> {
+    id: CorrelationId,
+    kind: EventKind,
+    payload: P,
+    deadline: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OnWire {
+    id: CorrelationId,
+    kind: EventKind,
+    claim: Claim,
+}
+
+/// Who waits for the answer to an event that is on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Claim {
+    Caller { deadline: Timestamp },
+    Nobody { since: Timestamp },
+}
+
+/// The exchanges of one correlation id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Lane {
+    on_wire: BTreeSet<ExchangeId>,
+    /// In the order given (P3).
+    waiting: VecDeque<ExchangeId>,
+}
+
+/// What an answer turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Matched {
+    /// The answer of an exchange somebody waits for; it has ended.
+    Ended(ExchangeId),
+    /// The late answer of an abandoned one; the debt is paid.
+    Late,
+    /// Nobody's.
+    Stray,
+}
+
+/// What an applied fact did to an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Applied<P> {
+    pub(crate) exchange: ExchangeId,
+    pub(crate) step: Step,
+    pub(crate) was: Stage,
+    pub(crate) id: CorrelationId,
+    pub(crate) kind: EventKind,
+    /// The event, where it had been waiting and the step took it out of the queue.
+    pub(crate) payload: Option<P>,
+}
+
+/// Every live exchange of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Correlation<P> {
+    matching: Matching,
+    waiting: BTreeMap<ExchangeId, Waiting<P>>,
+    on_wire: BTreeMap<ExchangeId, OnWire>,
+    lanes: BTreeMap<CorrelationId, Lane>,
+    /// Heads of lanes whose lane gate is open. Follows from the lanes and the flow.
+    ready: BTreeSet<ExchangeId>,
+    /// When callers stop waiting. Follows from the two tables.
+    deadlines: BTreeSet<(Timestamp, ExchangeId)>,
+    owed: Owed,
+    /// Sum of the waiting payloads' sizes.
+    waiting_bytes: usize,
+}
+
+impl<P: Payload> Correlation<P> {
+    pub(crate) const fn new(matching: Matching) -> Self {
+        Self {
+            matching,
+            waiting: BTreeMap::new(),
+            on_wire: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            owed: Owed::new(),
+            waiting_bytes: 0,
+        }
+    }
+
+    /// Unanswered events on the wire, abandoned ones included: what the window counts (P4).
+    pub(crate) fn in_flight(&self) -> usize {
+        self.on_wire.len()
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) const fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    pub(crate) fn owed(&self) -> &Owed {
+        &self.owed
+    }
+
+    pub(crate) fn stage(&self, exchange: ExchangeId) -> Option<Stage> {
+        if self.waiting.contains_key(&exchange) {
+            return Some(Stage::Queued);
+        }
+        self.on_wire.get(&exchange).map(|entry| match entry.claim {
+            Claim::Caller { .. } => Stage::InFlight,
+            Claim::Nobody { .. } => Stage::Abandoned,
+        })
+    }
+
+    /// Why an event of `id` given now would have to wait for others of its id, if it would.
+    pub(crate) fn lane_shut(&self, id: &CorrelationId, flow: &Flow) -> Option<Shut> {
+        let lane = self.lanes.get(id);
+        if lane.is_some_and(|lane| !lane.waiting.is_empty()) {
+            return Some(Shut::Behind);
+        }
+        let unanswered = lane.is_some_and(|lane| !lane.on_wire.is_empty());
+        match lane_gate(self.matching, unanswered, flow.is_paused_id(id)) {
+            Gate::Open => None,
+            Gate::Shut(shut) => Some(shut),
+        }
+    }
+
+    /// Takes an event in. The caller has made sure that its id is not live.
+    pub(crate) fn admit(&mut self, submission: Submission<P>, flow: &Flow) {
+        let Submission { exchange, id, kind, payload, deadline, patience: _ } = submission;
+        self.waiting_bytes = self.waiting_bytes.saturating_add(payload.size());
+        self.deadlines.insert((deadline, exchange));
+        self.lanes.entry(id.clone()).or_default().waiting.push_back(exchange);
+        self.waiting.insert(exchange, Waiting { id: id.clone(), kind, payload, deadline });
+        self.settle(&id, flow);
+    }
+
+    /// The exchange whose event goes next, if any lane has one ready.
+    pub(crate) fn next_ready(&self) -> Option<ExchangeId> {
+        self.ready.first().copied()
+    }
+
+    /// Live exchanges, waiting ones first, each in order of id.
+    pub(crate) fn live(&self) -> Vec<ExchangeId> {
+        self.waiting.keys().chain(self.on_wire.keys()).copied().collect()
+    }
+
+    /// Exchanges in flight that somebody waits for, and their requests.
+    pub(crate) fn claimed(&self) -> Vec<(ExchangeId, CorrelationId)> {
+        let claimed = self.on_wire.iter().filter(|(_, entry)| matches!(entry.claim, Claim::Caller { .. }));
+        claimed.map(|(exchange, entry)| (*exchange, entry.id.clone())).collect()
+    }
+
+    /// Waiting exchanges in order of id.
+    pub(crate) fn all_waiting(&self) -> Vec<ExchangeId> {
+        self.waiting.keys().copied().collect()
+    }
+
+    /// The live exchanges of one request.
+    pub(crate) fn of_request(&self, id: &CorrelationId) -> Vec<ExchangeId> {
+        self.lanes
+            .get(id)
+            .map_or_else(Vec::new, |lane| lane.waiting.iter().chain(lane.on_wire.iter()).copied().collect())
+    }
+
+    pub(crate) fn poll_timeout(&self, limits: OwedLimits) -> Option<Timestamp> {
+        let first = self.deadlines.first().map(|(at, _)| *at).filter(|at| *at < Timestamp::NEVER);
+        earliest(first, self.owed.poll_timeout(limits))
+    }
+
+    /// The exchange whose deadline has passed, if one has: the oldest deadline first.
+    pub(crate) fn overdue(&self, now: Timestamp) -> Option<ExchangeId> {
+        let (at, exchange) = self.deadlines.first()?;
+        (*at <= now && *at < Timestamp::NEVER).then_some(*exchange)
+    }
+
+    /// Finds the exchange an answer belongs to (P2).
+    pub(crate) fn find(
+        &self,
+        id: Option<&CorrelationId>,
+        exchange: Option<ExchangeId>,
+    ) -> Option<ExchangeId> {
+        match self.matching {
+            Matching::OneAtATime => {
+                let lane = self.lanes.get(id?)?;
+                lane.on_wire.first().copied()
+            }
+            Matching::ByExchangeId => {
+                let exchange = exchange?;
+                let entry = self.on_wire.get(&exchange)?;
+                // An answer that names both must name a pair that exists.
+                id.is_none_or(|id| *id == entry.id).then_some(exchange)
+            }
+        }
+    }
+
+    /// Applies a fact to a live exchange: asks the table, then does what it says.
+    /// `None` if the exchange is not live.
+    pub(crate) fn apply(
+        &mut self,
+        exchange: ExchangeId,
+        fact: Fact,
+        flow: &Flow,
+        now: Timestamp,
+    ) -> Option<Applied<P>> {
+        let was = self.stage(exchange)?;
+        let step = step(was, fact);
+        let (id, kind, payload) = match step {
+            Step::Stay | Step::Stray => self.describe(exchange)?,
+            Step::Write => self.write(exchange)?,
+            Step::Finish(_) | Step::Forget => self.remove(exchange)?,
+            Step::Abandon(_) => self.abandon(exchange, now)?,
+        };
+        self.settle(&id, flow);
+        Some(Applied { exchange, step, was, id, kind, payload })
+    }
+
+    /// The agent said something of this request: see whether its lane opens or shuts.
+    pub(crate) fn settle(&mut self, id: &CorrelationId, flow: &Flow) {
+        let Some(lane) = self.lanes.get(id) else { return };
+        if let Some(head) = lane.waiting.front() {
+            match lane_gate(self.matching, !lane.on_wire.is_empty(), flow.is_paused_id(id)) {
+                Gate::Open => self.ready.insert(*head),
+                Gate::Shut(_) => self.ready.remove(head),
+            };
+        } else if lane.on_wire.is_empty() {
+            self.lanes.remove(id);
+        }
+    }
+
+    fn describe(&self, exchange: ExchangeId) -> Option<(CorrelationId, EventKind, Option<P>)> {
+        let waiting = self.waiting.get(&exchange).map(|entry| (entry.id.clone(), entry.kind, None));
+        waiting.or_else(|| self.on_wire.get(&exchange).map(|entry| (entry.id.clone(), entry.kind, None)))
+    }
+
+    fn write(&mut self, exchange: ExchangeId) -> Option<(CorrelationId, EventKind, Option<P>)> {
+        let Waiting { id, kind, payload, deadline } = self.take_waiting(exchange)?;
+        let claim = Claim::Caller { deadline };
+        self.on_wire.insert(exchange, OnWire { id: id.clone(), kind, claim });
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.on_wire.insert(exchange);
+        }
+        Some((id, kind, Some(payload)))
+    }
+
+    fn abandon(
+        &mut self,
+        exchange: ExchangeId,
+        now: Timestamp,
+    ) -> Option<(CorrelationId, EventKind, Option<P>)> {
+        let entry = self.on_wire.get_mut(&exchange)?;
+        if let Claim::Caller { deadline } = entry.claim {
+            self.deadlines.remove(&(deadline, exchange));
+        }
+        entry.claim = Claim::Nobody { since: now };
+        self.owed.add(now, exchange);
+        Some((entry.id.clone(), entry.kind, None))
+    }
+
+    fn remove(&mut self, exchange: ExchangeId) -> Option<(CorrelationId, EventKind, Option<P>)> {
+        if let Some(Waiting { id, kind, payload, deadline }) = self.take_waiting(exchange) {
+            self.deadlines.remove(&(deadline, exchange));
+            return Some((id, kind, Some(payload)));
+        }
+        let OnWire { id, kind, claim } = self.on_wire.remove(&exchange)?;
+        match claim {
+            Claim::Caller { deadline } => {
+                self.deadlines.remove(&(deadline, exchange));
+            }
+            Claim::Nobody { since } => self.owed.remove(since, exchange),
+        }
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.on_wire.remove(&exchange);
+        }
+        Some((id, kind, None))
+    }
+
+    fn take_waiting(&mut self, exchange: ExchangeId) -> Option<Waiting<P>> {
+        let entry = self.waiting.remove(&exchange)?;
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(entry.payload.size());
+        self.ready.remove(&exchange);
+        if let Some(lane) = self.lanes.get_mut(&entry.id) {
+            match lane.waiting.front() {
+                Some(head) if *head == exchange => drop(lane.waiting.pop_front()),
+                _ => lane.waiting.retain(|other| *other != exchange),
+            }
+        }
+        Some(entry)
+    }
+
+    /// Says what is wrong with the tables, if anything is: what is kept twice must agree.
+    pub(crate) fn inconsistency(&self, flow: &Flow) -> Option<&'static str> {
+        let bytes: usize = self.waiting.values().map(|entry| entry.payload.size()).sum();
+        if bytes != self.waiting_bytes {
+            return Some("waiting bytes");
+        }
+        let in_lanes: usize =
+            self.lanes.values().map(|lane| lane.waiting.len().saturating_add(lane.on_wire.len())).sum();
+        if in_lanes != self.waiting.len().saturating_add(self.on_wire.len()) {
+            return Some("lanes and tables differ in number");
+        }
+        let mut ready = BTreeSet::new();
+        for (id, lane) in &self.lanes {
+            if lane.waiting.is_empty() && lane.on_wire.is_empty() {
+                return Some("an empty lane");
+            }
+            if self.matching == Matching::OneAtATime && lane.on_wire.len() > 1 {
+                return Some("two unanswered events of one id");
+            }
+            let open =
+                lane_gate(self.matching, !lane.on_wire.is_empty(), flow.is_paused_id(id)) == Gate::Open;
+            ready.extend(lane.waiting.front().filter(|_| open).copied());
+        }
+        if ready != self.ready {
+            return Some("ready heads");
+        }
+        let claims = self.on_wire.iter().map(|(exchange, entry)| (*exchange, entry.claim));
+        let waiting = self
+            .waiting
+            .iter()
+            .map(|(exchange, entry)| (*exchange, Claim::Caller { deadline: entry.deadline }));
+        let mut deadlines = BTreeSet::new();
+        let mut owed = Owed::new();
+        for (exchange, claim) in waiting.chain(claims) {
+            match claim {
+                Claim::Caller { deadline } => {
+                    deadlines.insert((deadline, exchange));
+                }
+                Claim::Nobody { since } => owed.add(since, exchange),
+            }
+        }
+        (deadlines != self.deadlines || owed != self.owed).then_some("deadlines or debts")
+    }
+}
+
+impl Matched {
+    /// What a step on an answer means.
+    pub(crate) const fn from_step(exchange: ExchangeId, step: Step) -> Self {
+        match step {
+            Step::Finish(End::Answered) => Self::Ended(exchange),
+            Step::Forget => Self::Late,
+            Step::Finish(End::Expired | End::TimedOut | End::Cancelled | End::Refused | End::Lost)
+            | Step::Stay
+            | Step::Write
+            | Step::Abandon(_)
+            | Step::Stray => Self::Stray,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::FlowAction;
+
+    fn flow() -> Flow {
+        Flow::new(8, None, 8)
+    }
+
+    fn submission(exchange: u64, id: &str) -> Submission<u8> {
+        Submission {
+            exchange: ExchangeId(exchange),
+            id: CorrelationId::from(id),
+            kind: EventKind::RequestHeaders,
+            payload: exchange as u8,
+            deadline: Timestamp::NEVER,
+            patience: Patience::Wait,
+        }
+    }
+
+    fn write_next(table: &mut Correlation<u8>, flow: &Flow) -> Option<ExchangeId> {
+        let exchange = table.next_ready()?;
+        table.apply(exchange, Fact::Written, flow, Timestamp::ZERO)?;
+        assert_eq!(table.inconsistency(flow), None);
+        Some(exchange)
+    }
+
+    #[test]
+    fn events_of_one_id_wait_for_each_other() {
+        let (mut table, flow) = (Correlation::new(Matching::OneAtATime), flow());
+        for exchange in 1..=2 {
+            table.admit(submission(exchange, "a"), &flow);
+        }
+        table.admit(submission(3, "b"), &flow);
+        assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(1)));
+        assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(3)));
+        assert_eq!(write_next(&mut table, &flow), None);
+        let found = table.find(Some(&"a".into()), None).unwrap();
+        assert_eq!(found, ExchangeId(1));
+        table.apply(found, Fact::Answered, &flow, Timestamp::ZERO).unwrap();
+        assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(2)));
+    }
+
+    #[test]
+    fn an_abandoned_exchange_keeps_its_id_shut_until_its_answer() {
+        let (mut table, flow) = (Correlation::new(Matching::OneAtATime), flow());
+        table.admit(submission(1, "a"), &flow);
+        table.admit(submission(2, "a"), &flow);
+        write_next(&mut table, &flow);
+        let applied = table.apply(ExchangeId(1), Fact::DeadlinePassed, &flow, Timestamp::ZERO).unwrap();
+        assert_eq!(applied.step, Step::Abandon(End::TimedOut));
+        assert_eq!(write_next(&mut table, &flow), None);
+        assert_eq!(table.in_flight(), 1);
+        let late = table.find(Some(&"a".into()), None).unwrap();
+        let applied = table.apply(late, Fact::Answered, &flow, Timestamp::ZERO).unwrap();
+        assert_eq!(Matched::from_step(late, applied.step), Matched::Late);
+        assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(2)));
+    }
+
+    #[test]
+    fn exchange_ids_let_events_of_one_id_overtake() {
+        let (mut table, flow) = (Correlation::new(Matching::ByExchangeId), flow());
+        table.admit(submission(1, "a"), &flow);
+        table.admit(submission(2, "a"), &flow);
+        write_next(&mut table, &flow);
+        write_next(&mut table, &flow);
+        assert_eq!(table.find(Some(&"a".into()), Some(ExchangeId(2))), Some(ExchangeId(2)));
+        assert_eq!(table.find(Some(&"b".into()), Some(ExchangeId(2))), None);
+        assert_eq!(table.find(Some(&"a".into()), None), None);
+    }
+
+    #[test]
+    fn a_paused_request_waits_and_others_do_not() {
+        let (mut table, mut flow) = (Correlation::new(Matching::OneAtATime), flow());
+        flow.handle_request_signal(&"a".into(), FlowAction::Pause).unwrap();
+        table.admit(submission(1, "a"), &flow);
+        table.admit(submission(2, "b"), &flow);
+        assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(2)));
+        assert_eq!(write_next(&mut table, &flow), None);
+        flow.handle_request_signal(&"a".into(), FlowAction::Resume).unwrap();
+        table.settle(&"a".into(), &flow);
+        assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(1)));
+    }
+}

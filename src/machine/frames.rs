@@ -1,0 +1,187 @@
+//! What the two machines exchange: frames with their payloads left opaque.
+//!
+//! A session turns bytes into these and these into bytes. The machines see of a message only
+//! what the rules are about; everything else stays in the payload `P`.
+
+use crate::wire::{CancelReason, CorrelationId, EventKind, FlowAction, FrameType};
+
+use super::closing::CloseReason;
+use super::exchange::ExchangeId;
+use super::handshake::Terms;
+
+/// What a proxy may receive.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum FromAgent<P> {
+    /// The agent's registration, on a reverse connection.
+    Offer(P),
+    /// The agent's answer to a forward handshake.
+    HandshakeAnswer(Result<Terms, Refusal>),
+    /// A verdict on an event.
+    Answer {
+        /// The correlation id it names.
+        id: Option<CorrelationId>,
+        /// The exchange id it echoes.
+        exchange: Option<ExchangeId>,
+        /// The answer itself.
+        payload: P,
+    },
+    /// Pause, resume or capacity: of one request, or of the connection.
+    Flow {
+        /// The request, or `None` for the whole connection.
+        id: Option<CorrelationId>,
+        /// What the agent says.
+        action: FlowAction,
+    },
+    /// The agent's health.
+    Health {
+        /// Whether the agent says that it is about to go.
+        draining: bool,
+        /// The report itself.
+        payload: P,
+    },
+    /// Metrics, or a request for configuration.
+    Report {
+        /// Which of the two.
+        frame: FrameType,
+        /// The report itself.
+        payload: P,
+    },
+    /// A ping, to be echoed.
+    Ping(P),
+    /// A pong.
+    Pong,
+    /// A known frame of ours to send, not the agent's.
+    WrongDirection(FrameType),
+    /// A frame whose payload can't be read, where that costs nothing but the frame.
+    Unreadable(FrameType),
+    /// A frame of a type that this version doesn't know.
+    Unknown(u8),
+}
+
+/// What a proxy sends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ToAgent<P> {
+    /// The forward handshake's request.
+    Offer(P),
+    /// The answer to a registration.
+    HandshakeAnswer(P),
+    /// A refusal that the machine itself decided on: say why.
+    Refuse(CloseReason),
+    /// An event to be answered.
+    Event {
+        /// What kind of event.
+        kind: EventKind,
+        /// The request it belongs to.
+        id: CorrelationId,
+        /// Written into the event where the agent echoes exchange ids.
+        exchange: Option<ExchangeId>,
+        /// The event itself.
+        payload: P,
+    },
+    /// Nobody waits for this answer any more.
+    Cancel {
+        /// The request.
+        id: CorrelationId,
+        /// Which exchange of it, where the agent knows exchange ids.
+        exchange: Option<ExchangeId>,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// A question whether the peer is there.
+    Ping {
+        /// Counts this connection's pings.
+        sequence: u64,
+    },
+    /// A ping's payload, echoed.
+    Pong(P),
+}
+
+/// The peer's no to a handshake, in its words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Refusal(pub alloc::string::String);
+
+/// What an agent may receive.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum FromProxy<P> {
+    /// The proxy's forward handshake.
+    Offer(P),
+    /// The proxy's answer to the registration.
+    HandshakeAnswer(Result<(), Refusal>),
+    /// An event to be answered.
+    Event {
+        /// Names the event on this side. Handed out by who drives the machine, never twice.
+        exchange: ExchangeId,
+        /// What kind of event.
+        kind: EventKind,
+        /// The request it belongs to.
+        id: CorrelationId,
+        /// The exchange id that the proxy wants echoed.
+        echo: Option<ExchangeId>,
+        /// The event itself.
+        payload: P,
+    },
+    /// Nobody waits for the answer any more.
+    Cancel {
+        /// The request.
+        id: CorrelationId,
+        /// Which event of it, by the id to be echoed; all of them where there is none.
+        echo: Option<ExchangeId>,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// A ping, to be echoed.
+    Ping(P),
+    /// A pong.
+    Pong,
+    /// A known frame of ours to send, not the proxy's.
+    WrongDirection(FrameType),
+    /// A frame whose payload can't be read, where that costs nothing but the frame.
+    Unreadable(FrameType),
+    /// A frame of a type that this version doesn't know.
+    Unknown(u8),
+}
+
+/// What an agent sends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ToProxy<P> {
+    /// The registration.
+    Offer(P),
+    /// The answer to a forward handshake.
+    HandshakeAnswer(P),
+    /// A refusal that the machine itself decided on: say why.
+    Refuse(CloseReason),
+    /// An answer from the application.
+    Answer {
+        /// The request.
+        id: CorrelationId,
+        /// The exchange id to be echoed.
+        echo: Option<ExchangeId>,
+        /// The answer itself.
+        payload: P,
+    },
+    /// The least possible answer, to an event that was cancelled before anybody looked at it.
+    AnswerUnseen {
+        /// The request.
+        id: CorrelationId,
+        /// The exchange id to be echoed.
+        echo: Option<ExchangeId>,
+    },
+    /// Pause or resume of the whole connection.
+    Flow(FlowAction),
+    /// The announcement that this agent is about to go.
+    Draining,
+    /// Health, metrics or a configuration request from the application.
+    Report {
+        /// Which of the three.
+        frame: FrameType,
+        /// The report itself.
+        payload: P,
+    },
+    /// A question whether the peer is there.
+    Ping {
+        /// Counts this connection's pings.
+        sequence: u64,
+    },
+    /// A ping's payload, echoed.
+    Pong(P),
+}

@@ -1,0 +1,497 @@
+//! The agent's side of an exchange: events come in, each is answered exactly once.
+//!
+//! Events of one correlation id are handled one after the other, in the order they came; events
+//! of different ids side by side, up to a limit. What is cancelled before its turn is answered
+//! with the least possible answer and shown to nobody.
+//!
+//! ```text
+//! waiting --turn--> running --answered--> gone
+//!    |                 '--cancelled--> running, told so --answered--> gone
+//!    '--cancelled--> skipped --turn--> answered unseen, gone
+//! ```
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use crate::wire::{CorrelationId, EventKind, FlowAction};
+
+use super::Payload;
+use super::exchange::ExchangeId;
+
+/// Where an event stands on the agent's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Work {
+    /// It waits for its turn.
+    Waiting,
+    /// It was cancelled before its turn.
+    Skipped,
+    /// The application has it.
+    Running,
+    /// The application has it, and was told that nobody waits any more.
+    Told,
+}
+
+impl Work {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Skipped, Self::Running, Self::Told];
+}
+
+/// What can happen to an event on the agent's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkFact {
+    /// It is first of its id, and there is room to run it.
+    Turn,
+    /// The proxy cancelled it.
+    Cancelled,
+    /// The application answered it.
+    Answered,
+}
+
+impl WorkFact {
+    /// Every fact.
+    pub const ALL: [Self; 3] = [Self::Turn, Self::Cancelled, Self::Answered];
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WorkStep {
+    /// Nothing.
+    Stay,
+    /// Hand it to the application.
+    Deliver,
+    /// Answer it with the least possible answer; nobody has seen it.
+    AnswerUnseen,
+    /// Remember that it need not be handled.
+    Skip,
+    /// Tell the application that nobody waits any more.
+    Tell,
+    /// Write the application's answer.
+    Answer,
+    /// The application answers what it was not given: an error for it alone.
+    Misuse,
+}
+
+/// The agent's table (P1, P3): total over every state and fact.
+pub const fn step(work: Work, fact: WorkFact) -> WorkStep {
+    match work {
+        Work::Waiting => match fact {
+            WorkFact::Turn => WorkStep::Deliver,
+            WorkFact::Cancelled => WorkStep::Skip,
+            WorkFact::Answered => WorkStep::Misuse,
+        },
+        Work::Skipped => match fact {
+            WorkFact::Turn => WorkStep::AnswerUnseen,
+            WorkFact::Cancelled => WorkStep::Stay,
+            WorkFact::Answered => WorkStep::Misuse,
+        },
+        Work::Running => match fact {
+            WorkFact::Turn => WorkStep::Stay,
+            WorkFact::Cancelled => WorkStep::Tell,
+            WorkFact::Answered => WorkStep::Answer,
+        },
+        Work::Told => match fact {
+            WorkFact::Turn | WorkFact::Cancelled => WorkStep::Stay,
+            WorkFact::Answered => WorkStep::Answer,
+        },
+    }
+}
+
+/// What the agent last told the proxy about its backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Signal {
+    /// Events are welcome.
+    Resumed,
+    /// No more, please.
+    Paused,
+}
+
+/// How full the backlog is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// At the low mark or under it.
+    Low,
+    /// Between the marks.
+    Between,
+    /// At the high mark or over it.
+    High,
+}
+
+/// When to pause and when to resume (P5 from the agent's side): two marks, so that one event
+/// more or less does not make the signal flap.
+pub const fn backpressure(signal: Signal, level: Level) -> Option<FlowAction> {
+    match signal {
+        Signal::Resumed => match level {
+            Level::High => Some(FlowAction::Pause),
+            Level::Low | Level::Between => None,
+        },
+        Signal::Paused => match level {
+            Level::Low => Some(FlowAction::Resume),
+            Level::Between | Level::High => None,
+        },
+    }
+}
+
+/// What bounds an agent's backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InboxLimits {
+    /// Events the application has at once. Default 100. At least 1.
+    pub running: usize,
+    /// Unanswered events at which the agent pauses the proxy. Default 256.
+    pub high_mark: usize,
+    /// Unanswered events at which it resumes. Default 64.
+    pub low_mark: usize,
+    /// Unanswered events at which it stops reading, for a proxy that heeds no pause. Default 4,096.
+    pub saturated: usize,
+    /// Bytes of waiting events at which it stops reading. Default 64 MiB.
+    pub saturated_bytes: usize,
+}
+
+impl Default for InboxLimits {
+    fn default() -> Self {
+        Self { running: 100, high_mark: 256, low_mark: 64, saturated: 4_096, saturated_bytes: 64 << 20 }
+    }
+}
+
+/// An event that has come in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Arrival<P> {
+    pub(crate) exchange: ExchangeId,
+    pub(crate) id: CorrelationId,
+    pub(crate) echo: Option<ExchangeId>,
+    pub(crate) kind: EventKind,
+    pub(crate) payload: P,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Job<P> {
+    id: CorrelationId,
+    echo: Option<ExchangeId>,
+    state: JobState<P>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum JobState<P> {
+    Waiting { kind: EventKind, payload: P },
+    Skipped,
+    Running,
+    Told,
+}
+
+impl<P> JobState<P> {
+    const fn work(&self) -> Work {
+        match self {
+            Self::Waiting { .. } => Work::Waiting,
+            Self::Skipped => Work::Skipped,
+            Self::Running => Work::Running,
+            Self::Told => Work::Told,
+        }
+    }
+}
+
+/// An event whose turn has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Turn<P> {
+    Deliver(Arrival<P>),
+    AnswerUnseen { id: CorrelationId, echo: Option<ExchangeId> },
+}
+
+/// Every unanswered event of an agent's connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Inbox<P> {
+    limits: InboxLimits,
+    jobs: BTreeMap<ExchangeId, Job<P>>,
+    /// Per id, in the order they came (P3); the first runs or has its turn next.
+    lanes: BTreeMap<CorrelationId, VecDeque<ExchangeId>>,
+    /// Heads of lanes that the application does not have yet. Follows from the lanes.
+    heads: BTreeSet<ExchangeId>,
+    running: BTreeSet<ExchangeId>,
+    signal: Signal,
+    /// Sum of the waiting payloads' sizes.
+    waiting_bytes: usize,
+}
+
+impl<P: Payload> Inbox<P> {
+    pub(crate) const fn new(limits: InboxLimits) -> Self {
+        Self {
+            limits,
+            jobs: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            heads: BTreeSet::new(),
+            running: BTreeSet::new(),
+            signal: Signal::Resumed,
+            waiting_bytes: 0,
+        }
+    }
+
+    pub(crate) fn unanswered(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(crate) const fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// Whether no more should be read: the pause was not heeded.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.jobs.len() >= self.limits.saturated || self.waiting_bytes >= self.limits.saturated_bytes
+    }
+
+    pub(crate) fn work(&self, exchange: ExchangeId) -> Option<Work> {
+        self.jobs.get(&exchange).map(|job| job.state.work())
+    }
+
+    /// Takes an event in. `false` if its exchange id is live, which nothing follows from.
+    pub(crate) fn arrive(&mut self, arrival: Arrival<P>) -> bool {
+        let Arrival { exchange, id, echo, kind, payload } = arrival;
+        if self.jobs.contains_key(&exchange) {
+            return false;
+        }
+        self.waiting_bytes = self.waiting_bytes.saturating_add(payload.size());
+        let lane = self.lanes.entry(id.clone()).or_default();
+        lane.push_back(exchange);
+        if lane.len() == 1 {
+            self.heads.insert(exchange);
+        }
+        self.jobs.insert(exchange, Job { id, echo, state: JobState::Waiting { kind, payload } });
+        true
+    }
+
+    /// Cancels one event by the id to be echoed, or all of a request. Returns those whose handler is to be told.
+    pub(crate) fn cancel(&mut self, id: &CorrelationId, echo: Option<ExchangeId>) -> Vec<ExchangeId> {
+        let lane: Vec<ExchangeId> = self.lanes.get(id).into_iter().flatten().copied().collect();
+        lane.into_iter().filter(|exchange| self.cancel_one(*exchange, echo)).collect()
+    }
+
+    fn cancel_one(&mut self, exchange: ExchangeId, echo: Option<ExchangeId>) -> bool {
+        let Some(job) = self.jobs.get_mut(&exchange) else { return false };
+        if echo.is_some() && echo != job.echo {
+            return false;
+        }
+        match step(job.state.work(), WorkFact::Cancelled) {
+            WorkStep::Skip => {
+                if let JobState::Waiting { payload, .. } = &job.state {
+                    self.waiting_bytes = self.waiting_bytes.saturating_sub(payload.size());
+                }
+                job.state = JobState::Skipped;
+                false
+            }
+            WorkStep::Tell => {
+                job.state = JobState::Told;
+                true
+            }
+            WorkStep::Stay
+            | WorkStep::Deliver
+            | WorkStep::AnswerUnseen
+            | WorkStep::Answer
+            | WorkStep::Misuse => false,
+        }
+    }
+
+    /// The next event whose turn has come, if there is room to run it.
+    pub(crate) fn next_turn(&mut self) -> Option<Turn<P>> {
+        let exchange = self.heads.first().copied()?;
+        let work = self.work(exchange)?;
+        match step(work, WorkFact::Turn) {
+            WorkStep::Deliver => {
+                if self.running.len() >= self.limits.running.max(1) {
+                    return self.next_unseen();
+                }
+                self.deliver(exchange)
+            }
+            WorkStep::AnswerUnseen => self.skip(exchange),
+            WorkStep::Stay | WorkStep::Skip | WorkStep::Tell | WorkStep::Answer | WorkStep::Misuse => None,
+        }
+    }
+
+    /// What needs no room to run: a cancelled event at the head of its lane.
+    fn next_unseen(&mut self) -> Option<Turn<P>> {
+        let skipped = |exchange: &&ExchangeId| self.work(**exchange) == Some(Work::Skipped);
+        let exchange = self.heads.iter().find(skipped).copied()?;
+        self.skip(exchange)
+    }
+
+    fn deliver(&mut self, exchange: ExchangeId) -> Option<Turn<P>> {
+        let job = self.jobs.get_mut(&exchange)?;
+        let JobState::Waiting { kind, payload } = core::mem::replace(&mut job.state, JobState::Running)
+        else {
+            return None;
+        };
+        let (id, echo) = (job.id.clone(), job.echo);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(payload.size());
+        self.heads.remove(&exchange);
+        self.running.insert(exchange);
+        Some(Turn::Deliver(Arrival { exchange, id, echo, kind, payload }))
+    }
+
+    fn skip(&mut self, exchange: ExchangeId) -> Option<Turn<P>> {
+        let (id, echo) = self.finish(exchange)?;
+        Some(Turn::AnswerUnseen { id, echo })
+    }
+
+    /// The application answered: the event is gone, the next of its lane has its turn.
+    pub(crate) fn answer(&mut self, exchange: ExchangeId) -> Option<(CorrelationId, Option<ExchangeId>)> {
+        match step(self.work(exchange)?, WorkFact::Answered) {
+            WorkStep::Answer => self.finish(exchange),
+            WorkStep::Stay
+            | WorkStep::Deliver
+            | WorkStep::AnswerUnseen
+            | WorkStep::Skip
+            | WorkStep::Tell
+            | WorkStep::Misuse => None,
+        }
+    }
+
+    fn finish(&mut self, exchange: ExchangeId) -> Option<(CorrelationId, Option<ExchangeId>)> {
+        let Job { id, echo, .. } = self.jobs.remove(&exchange)?;
+        self.heads.remove(&exchange);
+        self.running.remove(&exchange);
+        let next = self.lanes.get_mut(&id).and_then(|lane| {
+            lane.pop_front();
+            lane.front().copied()
+        });
+        match next {
+            Some(next) => drop(self.heads.insert(next)),
+            None => drop(self.lanes.remove(&id)),
+        }
+        Some((id, echo))
+    }
+
+    /// The signal to send, if the backlog has crossed a mark since the last one.
+    pub(crate) fn signal_due(&mut self) -> Option<FlowAction> {
+        let unanswered = self.jobs.len();
+        let level = if unanswered >= self.limits.high_mark {
+            Level::High
+        } else if unanswered <= self.limits.low_mark {
+            Level::Low
+        } else {
+            Level::Between
+        };
+        let action = backpressure(self.signal, level)?;
+        self.signal = match action {
+            FlowAction::Pause => Signal::Paused,
+            FlowAction::Resume | FlowAction::UpdateCapacity { .. } => Signal::Resumed,
+        };
+        Some(action)
+    }
+
+    /// Says what is wrong with the tables, if anything is: what is kept twice must agree.
+    pub(crate) fn inconsistency(&self) -> Option<&'static str> {
+        let in_lanes: usize = self.lanes.values().map(VecDeque::len).sum();
+        if in_lanes != self.jobs.len() {
+            return Some("lanes and jobs differ in number");
+        }
+        let bytes: usize = self.jobs.values().map(|job| job.state.bytes()).sum();
+        if bytes != self.waiting_bytes {
+            return Some("waiting bytes");
+        }
+        let mut heads: BTreeSet<ExchangeId> =
+            self.lanes.values().filter_map(|lane| lane.front().copied()).collect();
+        heads.retain(|head| !self.running.contains(head));
+        if heads != self.heads {
+            return Some("heads");
+        }
+        let run = |job: &Job<P>| matches!(job.state.work(), Work::Running | Work::Told);
+        let running: BTreeSet<ExchangeId> =
+            self.jobs.iter().filter(|(_, job)| run(job)).map(|(exchange, _)| *exchange).collect();
+        (running != self.running).then_some("running")
+    }
+}
+
+impl<P: Payload> JobState<P> {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Waiting { payload, .. } => payload.size(),
+            Self::Skipped | Self::Running | Self::Told => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival(exchange: u64, id: &str) -> Arrival<u8> {
+        Arrival {
+            exchange: ExchangeId(exchange),
+            id: CorrelationId::from(id),
+            echo: Some(ExchangeId(exchange)),
+            kind: EventKind::RequestHeaders,
+            payload: 0,
+        }
+    }
+
+    fn turn(inbox: &mut Inbox<u8>) -> Option<u64> {
+        let turn = inbox.next_turn();
+        assert_eq!(inbox.inconsistency(), None);
+        match turn {
+            Some(Turn::Deliver(arrival)) => Some(arrival.exchange.0),
+            Some(Turn::AnswerUnseen { echo, .. }) => echo.map(|echo| echo.0 + 100),
+            None => None,
+        }
+    }
+
+    #[test]
+    fn events_of_one_id_have_their_turn_in_order() {
+        let mut inbox = Inbox::new(InboxLimits::default());
+        for (exchange, id) in [(1, "a"), (2, "a"), (3, "b")] {
+            assert!(inbox.arrive(arrival(exchange, id)));
+        }
+        assert_eq!(turn(&mut inbox), Some(1));
+        assert_eq!(turn(&mut inbox), Some(3));
+        assert_eq!(turn(&mut inbox), None);
+        assert!(inbox.answer(ExchangeId(2)).is_none());
+        assert!(inbox.answer(ExchangeId(1)).is_some());
+        assert!(inbox.answer(ExchangeId(1)).is_none());
+        assert_eq!(turn(&mut inbox), Some(2));
+    }
+
+    #[test]
+    fn what_is_cancelled_before_its_turn_is_answered_unseen() {
+        let mut inbox = Inbox::new(InboxLimits { running: 1, ..InboxLimits::default() });
+        for (exchange, id) in [(1, "a"), (2, "b"), (3, "c")] {
+            inbox.arrive(arrival(exchange, id));
+        }
+        assert_eq!(turn(&mut inbox), Some(1));
+        assert_eq!(turn(&mut inbox), None);
+        assert!(inbox.cancel(&"c".into(), None).is_empty());
+        assert_eq!(turn(&mut inbox), Some(103));
+        assert_eq!(inbox.cancel(&"a".into(), None), [ExchangeId(1)]);
+        assert!(inbox.cancel(&"a".into(), None).is_empty());
+        assert!(inbox.answer(ExchangeId(1)).is_some());
+        assert_eq!(turn(&mut inbox), Some(2));
+    }
+
+    #[test]
+    fn a_cancel_by_exchange_id_spares_the_others() {
+        let mut inbox = Inbox::new(InboxLimits::default());
+        inbox.arrive(arrival(1, "a"));
+        inbox.arrive(arrival(2, "a"));
+        assert_eq!(turn(&mut inbox), Some(1));
+        assert!(inbox.cancel(&"a".into(), Some(ExchangeId(2))).is_empty());
+        assert_eq!(inbox.work(ExchangeId(1)), Some(Work::Running));
+        inbox.answer(ExchangeId(1));
+        assert_eq!(turn(&mut inbox), Some(102));
+        assert_eq!(inbox.unanswered(), 0);
+    }
+
+    #[test]
+    fn the_marks_pause_and_resume_without_flapping() {
+        let mut inbox =
+            Inbox::new(InboxLimits { running: 9, high_mark: 3, low_mark: 1, ..InboxLimits::default() });
+        let mut signals = Vec::new();
+        for exchange in 1..=4 {
+            inbox.arrive(arrival(exchange, "a"));
+            signals.extend(inbox.signal_due());
+        }
+        for exchange in 1..=4 {
+            turn(&mut inbox);
+            inbox.answer(ExchangeId(exchange));
+            signals.extend(inbox.signal_due());
+        }
+        assert_eq!(signals, [FlowAction::Pause, FlowAction::Resume]);
+    }
+}

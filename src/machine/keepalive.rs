@@ -1,0 +1,207 @@
+//! Is the peer still there? Pings after silence, an end after more of it, and a limit on half a frame.
+
+use core::time::Duration;
+
+use super::time::{Timestamp, earliest};
+
+/// When to ask, and how long to wait. Part of both roles' limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeepaliveLimits {
+    /// Silence after which a ping is sent. `None`: never ask. Default 15 s.
+    pub interval: Option<Duration>,
+    /// Silence after that ping at which the connection is given up. Default 15 s.
+    pub timeout: Duration,
+    /// How long a frame that has begun may take to arrive in full. Default 60 s.
+    pub frame_timeout: Duration,
+}
+
+impl Default for KeepaliveLimits {
+    fn default() -> Self {
+        Self {
+            interval: Some(Duration::from_secs(15)),
+            timeout: Duration::from_secs(15),
+            frame_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Whether a ping is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Probe {
+    /// The peer was heard lately; nothing is asked.
+    Quiet,
+    /// A ping went out and nothing has been heard since.
+    Waiting,
+}
+
+impl Probe {
+    /// Every state.
+    pub const ALL: [Self; 2] = [Self::Quiet, Self::Waiting];
+}
+
+/// What bears on whether the peer is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sign {
+    /// A byte came.
+    Heard,
+    /// The time that the state waits for has come.
+    Due,
+    /// That time has come, but we are the side that is not reading.
+    DueWhileNotReading,
+}
+
+impl Sign {
+    /// Every sign.
+    pub const ALL: [Self; 3] = [Self::Heard, Self::Due, Self::DueWhileNotReading];
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pulse {
+    /// Start the silence anew.
+    Rearm,
+    /// Send a ping and wait.
+    Ask,
+    /// The peer is gone: close.
+    GiveUp,
+}
+
+/// The keepalive's table (P12): total over every state and sign.
+pub const fn step(probe: Probe, sign: Sign) -> Pulse {
+    match sign {
+        Sign::Heard | Sign::DueWhileNotReading => Pulse::Rearm,
+        Sign::Due => match probe {
+            Probe::Quiet => Pulse::Ask,
+            Probe::Waiting => Pulse::GiveUp,
+        },
+    }
+}
+
+/// What the time that has passed asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    Ping,
+    Silent,
+    StalledFrame,
+}
+
+/// The keepalive of one connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Keepalive {
+    limits: KeepaliveLimits,
+    probe: Probe,
+    /// When the present state began: last byte heard, or ping sent.
+    since: Timestamp,
+    /// When the frame that is arriving began, while one is.
+    frame_since: Option<Timestamp>,
+}
+
+impl Keepalive {
+    pub(crate) fn new(limits: KeepaliveLimits, now: Timestamp) -> Self {
+        Self { limits, probe: Probe::Quiet, since: now, frame_since: None }
+    }
+
+    pub(crate) fn handle_heard(&mut self, now: Timestamp) {
+        self.apply(step(self.probe, Sign::Heard), now);
+    }
+
+    /// Whether the bytes so far end in the middle of a frame. `fresh` says that a frame was
+    /// completed since the last call, so that a half one now is a new one.
+    pub(crate) fn handle_partial(&mut self, mid_frame: bool, fresh: bool, now: Timestamp) {
+        self.frame_since = match self.frame_since {
+            _ if !mid_frame => None,
+            Some(since) if !fresh => Some(since),
+            _ => Some(now),
+        };
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+        let silence = match self.probe {
+            Probe::Quiet => self.limits.interval,
+            Probe::Waiting => Some(self.limits.timeout),
+        };
+        earliest(silence.map(|span| self.since.after(span)), self.frame_deadline())
+    }
+
+    pub(crate) fn handle_timeout(&mut self, reading: bool, now: Timestamp) -> Due {
+        if !reading {
+            // A frame can't arrive while we don't read; its time starts anew.
+            self.frame_since =
+                self.frame_since.map(|since| match since.after(self.limits.frame_timeout) <= now {
+                    true => now,
+                    false => since,
+                });
+        } else if self.frame_deadline().is_some_and(|at| at <= now) {
+            return Due::StalledFrame;
+        }
+        if self.poll_timeout().is_none_or(|at| at > now) {
+            return Due::Nothing;
+        }
+        let sign = if reading { Sign::Due } else { Sign::DueWhileNotReading };
+        let pulse = step(self.probe, sign);
+        self.apply(pulse, now);
+        match pulse {
+            Pulse::Rearm => Due::Nothing,
+            Pulse::Ask => Due::Ping,
+            Pulse::GiveUp => Due::Silent,
+        }
+    }
+
+    fn frame_deadline(&self) -> Option<Timestamp> {
+        self.frame_since.map(|since| since.after(self.limits.frame_timeout))
+    }
+
+    fn apply(&mut self, pulse: Pulse, now: Timestamp) {
+        self.probe = match pulse {
+            Pulse::Rearm => Probe::Quiet,
+            Pulse::Ask => Probe::Waiting,
+            Pulse::GiveUp => return,
+        };
+        self.since = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn silence_brings_a_ping_and_then_the_end() {
+        let mut keepalive = Keepalive::new(KeepaliveLimits::default(), at(0));
+        assert_eq!(keepalive.handle_timeout(true, at(14)), Due::Nothing);
+        assert_eq!(keepalive.handle_timeout(true, at(15)), Due::Ping);
+        assert_eq!(keepalive.handle_timeout(true, at(29)), Due::Nothing);
+        assert_eq!(keepalive.handle_timeout(true, at(30)), Due::Silent);
+    }
+
+    #[test]
+    fn a_byte_starts_the_silence_anew() {
+        let mut keepalive = Keepalive::new(KeepaliveLimits::default(), at(0));
+        assert_eq!(keepalive.handle_timeout(true, at(15)), Due::Ping);
+        keepalive.handle_heard(at(20));
+        assert_eq!(keepalive.poll_timeout(), Some(at(35)));
+    }
+
+    #[test]
+    fn half_a_frame_has_a_deadline_that_bytes_do_not_move() {
+        let mut keepalive = Keepalive::new(KeepaliveLimits::default(), at(0));
+        keepalive.handle_partial(true, false, at(1));
+        for second in 2..61 {
+            keepalive.handle_heard(at(second));
+            keepalive.handle_partial(true, false, at(second));
+        }
+        assert_eq!(keepalive.handle_timeout(true, at(61)), Due::StalledFrame);
+    }
+
+    #[test]
+    fn who_does_not_read_does_not_blame_the_peer() {
+        let mut keepalive = Keepalive::new(KeepaliveLimits::default(), at(0));
+        assert_eq!(keepalive.handle_timeout(false, at(15)), Due::Nothing);
+        assert_eq!(keepalive.poll_timeout(), Some(at(30)));
+    }
+}

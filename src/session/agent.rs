@@ -1,0 +1,572 @@
+//! The agent's end of a connection, in bytes.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::mem;
+
+use crate::machine::{
+    AgentConnection, AgentEvent, AgentLimits, AgentStats, AnswerError, CloseReason, ConnectionState,
+    DecisionError, ExchangeId, FromProxy, Pending, Refusal, Tally, Timestamp, ToProxy, Violation,
+    handshake::Stage,
+};
+use crate::wire::{
+    Answer, Cancel, CancelReason, ConfigUpdateRequest, CorrelationId, DecodeError, Decoder, EncodeError,
+    Encoding, Event, EventKind, FlowControl, ForwardRequest, ForwardResponse, Frame, FrameType, HealthState,
+    HealthStatus, Kind, MAX_FRAME, MAX_FRAME_BEFORE_REGISTRATION, MetricsReport, PROTOCOL_VERSION, Ping,
+    Registration, RegistrationResponse, encode_frame, encode_message, event_ids,
+};
+
+use super::message::EncodedAnswer;
+use super::proxy::bounded;
+use super::{Intake, WRITE_MARK, misplaced, read_handshake};
+
+/// How an agent's sessions behave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentSettings {
+    /// The machine's limits.
+    pub limits: AgentLimits,
+    /// Longest frame in either direction, type byte included. Default and at most 16 MiB.
+    pub max_frame: u32,
+    /// Longest frame before registration. Default 64 KiB.
+    pub max_opening_frame: u32,
+    /// Bytes waiting for the socket at which no more answers are written. Default 256 KiB.
+    pub write_mark: usize,
+    /// Encodings this agent takes besides JSON, the best first. Default: none.
+    pub encodings: Vec<Encoding>,
+    /// What this agent says of itself. `supported_encodings` is filled in from `encodings`.
+    pub registration: Registration,
+}
+
+impl AgentSettings {
+    /// The defaults, for an agent that says `registration` of itself.
+    pub fn new(registration: Registration) -> Self {
+        Self {
+            limits: AgentLimits::default(),
+            max_frame: MAX_FRAME,
+            max_opening_frame: MAX_FRAME_BEFORE_REGISTRATION,
+            write_mark: WRITE_MARK,
+            encodings: Vec::new(),
+            registration,
+        }
+    }
+}
+
+/// A proxy's forward handshake that awaits the agent's decision, and the right to take it, once.
+#[derive(Debug)]
+#[must_use = "a handshake that is neither accepted nor rejected holds the connection until its deadline"]
+pub struct PendingForward {
+    /// What the proxy says of itself.
+    pub request: ForwardRequest,
+    pending: Pending<Vec<u8>>,
+}
+
+/// An event that awaits its answer: what it is, and what its answer must carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Names the event towards [`AgentSession::answer`].
+    pub exchange: ExchangeId,
+    /// What kind of event.
+    pub kind: EventKind,
+    /// The request it belongs to.
+    pub id: CorrelationId,
+    echo: Option<ExchangeId>,
+    encoding: Encoding,
+    max_frame: u32,
+    payload: Vec<u8>,
+}
+
+impl Receipt {
+    /// Reads the event.
+    ///
+    /// # Errors
+    /// If it can't be read. It must be answered all the same.
+    pub fn event(&self) -> Result<Event, DecodeError> {
+        Event::decode(self.kind, self.encoding, &self.payload)
+    }
+
+    /// Encodes the event's answer, its ids written into it.
+    ///
+    /// # Errors
+    /// If the answer fits no frame, or its encoding was not compiled in.
+    pub fn encode(&self, mut answer: Answer) -> Result<EncodedAnswer, EncodeError> {
+        answer.audit.set_ids(&self.id, self.echo.map(|echo| echo.0));
+        let mut framed = Vec::new();
+        encode_message(FrameType::AgentResponse, self.encoding, &answer, self.max_frame, &mut framed)?;
+        let payload = framed.split_off(crate::wire::HEADER_LEN);
+        Ok(EncodedAnswer { exchange: self.exchange, payload })
+    }
+}
+
+/// What happened, for the application.
+#[derive(Debug)]
+pub enum AgentSessionEvent {
+    /// A proxy that dialled us offers its handshake: decide.
+    Handshake(Box<PendingForward>),
+    /// The handshake is done; events will come.
+    Opened {
+        /// What the proxy answered to the registration; `None` after a forward handshake.
+        response: Option<Box<RegistrationResponse>>,
+    },
+    /// An event to be answered, once.
+    Event(Box<Receipt>),
+    /// Nobody waits for the answer to this event any more. It is still to be answered.
+    Cancelled {
+        /// Which event.
+        exchange: ExchangeId,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// The connection has ended. Always the last event.
+    Closed(CloseReason),
+}
+
+/// What the peer said in the handshake, from when it came until it is fetched.
+#[derive(Clone, Debug, PartialEq)]
+enum Peer {
+    /// We dialled; the proxy's response.
+    Registered(Option<Box<RegistrationResponse>>),
+    /// The proxy dialled; its request.
+    Dialled(Option<Box<ForwardRequest>>),
+}
+
+/// The agent's end of one connection: bytes in, bytes out, no I/O.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentSession {
+    settings: AgentSettings,
+    machine: AgentConnection<Vec<u8>>,
+    intake: Intake,
+    peer: Peer,
+    encoding: Encoding,
+    /// How long the proxy asked us to stay away, if it refused us so.
+    retry_after_ms: Option<u64>,
+    last_exchange: Tally<u64>,
+    clock: Tally<Timestamp>,
+}
+
+impl AgentSession {
+    /// A connection that this agent has dialled: the registration is sent first.
+    ///
+    /// # Errors
+    /// If the registration can't be encoded within the limit on opening frames.
+    pub fn dial(settings: AgentSettings, now: Timestamp) -> Result<Self, EncodeError> {
+        let mut registration = settings.registration.clone();
+        registration.supported_encodings = supported(&settings.encodings);
+        let offer = bounded(&registration, FrameType::HandshakeRequest, settings.max_opening_frame)?;
+        let machine = AgentConnection::dial(settings.limits, offer, now);
+        Ok(Self::new(settings, machine, Peer::Registered(None), now))
+    }
+
+    /// A connection that a proxy has dialled: its forward handshake is awaited.
+    pub fn accept(settings: AgentSettings, now: Timestamp) -> Self {
+        let machine = AgentConnection::accept(settings.limits, now);
+        Self::new(settings, machine, Peer::Dialled(None), now)
+    }
+
+    fn new(settings: AgentSettings, machine: AgentConnection<Vec<u8>>, peer: Peer, now: Timestamp) -> Self {
+        let decoder = Decoder::new(settings.max_opening_frame.min(settings.max_frame));
+        Self {
+            settings,
+            machine,
+            intake: Intake::new(decoder),
+            peer,
+            encoding: Encoding::Json,
+            retry_after_ms: None,
+            last_exchange: Tally::new(0),
+            clock: Tally::new(now),
+        }
+    }
+
+    // ---- questions ----
+
+    /// Where the connection stands.
+    pub fn state(&self) -> ConnectionState {
+        self.machine.state()
+    }
+
+    /// How payloads are encoded on this connection; settled by the handshake.
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Whether the driver should read: not while a handshake is being decided, nor while a proxy
+    /// that heeds no pause has filled the backlog.
+    pub fn wants_bytes(&self) -> bool {
+        self.machine.handshake() != Some(Stage::Deciding) && self.machine.wants_frames()
+    }
+
+    /// Events that came and were not answered.
+    pub fn unanswered(&self) -> usize {
+        self.machine.unanswered()
+    }
+
+    /// Whether the proxy has been asked to pause.
+    pub fn is_pausing(&self) -> bool {
+        self.machine.is_pausing()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> AgentStats {
+        self.machine.stats()
+    }
+
+    /// Why the connection ended, once it has.
+    pub const fn close_reason(&self) -> Option<&CloseReason> {
+        self.machine.close_reason()
+    }
+
+    /// After a refusal: how long the proxy asks this agent to wait, in milliseconds, if another
+    /// try makes sense at all.
+    pub const fn retry_after_ms(&self) -> Option<u64> {
+        self.retry_after_ms
+    }
+
+    /// The machine within, to be looked at.
+    pub const fn machine(&self) -> &AgentConnection<Vec<u8>> {
+        &self.machine
+    }
+
+    // ---- commands ----
+
+    /// Accepts a proxy's forward handshake.
+    ///
+    /// # Errors
+    /// [`DecisionError`] if the connection has ended meanwhile.
+    pub fn accept_handshake(&mut self, pending: PendingForward, now: Timestamp) -> Result<(), DecisionError> {
+        let PendingForward { request, pending } = pending;
+        // The proxy's order counts: it names the best first.
+        let ours = supported(&self.settings.encodings);
+        let known = |encoding: &&Encoding| **encoding == Encoding::Json || ours.contains(encoding);
+        let encoding = request.supported_encodings.iter().find(known).copied().unwrap_or_default();
+        let response = ForwardResponse { success: true, encoding, ..self.forward_response() };
+        self.machine.accept_offer(pending, json(&response), now)?;
+        self.become_open(encoding.with_text_bodies());
+        let held = mem::take(&mut self.intake.held);
+        self.handle_bytes(&held, now);
+        Ok(())
+    }
+
+    /// Refuses a proxy's forward handshake, with a reason for it to read.
+    ///
+    /// # Errors
+    /// [`DecisionError`] if the connection has ended meanwhile.
+    pub fn reject_handshake(&mut self, pending: PendingForward, reason: &str) -> Result<(), DecisionError> {
+        let response = ForwardResponse { error: Some(reason.into()), ..self.forward_response() };
+        self.machine.reject_offer(pending.pending, json(&response))
+    }
+
+    /// Answers an event.
+    ///
+    /// # Errors
+    /// [`AnswerError`] if the event is not this side's to answer any more.
+    pub fn answer(&mut self, answer: EncodedAnswer, now: Timestamp) -> Result<(), AnswerError> {
+        *self.clock = now;
+        self.machine.answer(answer.exchange, answer.payload, now)
+    }
+
+    /// Reports health. To announce a drain, use [`Self::drain`].
+    ///
+    /// # Errors
+    /// [`AnswerError::NotOpen`] unless the connection is open.
+    pub fn report_health(&mut self, health: &HealthStatus) -> Result<(), AnswerError> {
+        self.report(FrameType::HealthStatus, health)
+    }
+
+    /// Reports metrics.
+    ///
+    /// # Errors
+    /// [`AnswerError::NotOpen`] unless the connection is open.
+    pub fn report_metrics(&mut self, report: &MetricsReport) -> Result<(), AnswerError> {
+        self.report(FrameType::MetricsReport, report)
+    }
+
+    /// Asks the proxy for configuration.
+    ///
+    /// # Errors
+    /// [`AnswerError::NotOpen`] unless the connection is open.
+    pub fn request_config(&mut self, request: &ConfigUpdateRequest) -> Result<(), AnswerError> {
+        self.report(FrameType::ConfigUpdateRequest, request)
+    }
+
+    fn report<T: serde::Serialize>(&mut self, frame: FrameType, message: &T) -> Result<(), AnswerError> {
+        let mut payload = Vec::new();
+        // Reports hold nothing that an encoding could refuse.
+        match self.encoding.encode(message, &mut payload) {
+            Ok(()) => self.machine.report(frame, payload),
+            Err(_) => Err(AnswerError::NotOpen),
+        }
+    }
+
+    /// Announces that this agent goes, answers what it has, and closes.
+    pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
+        *self.clock = now;
+        self.machine.drain(deadline, now);
+    }
+
+    /// Ends the connection now.
+    pub fn close(&mut self) {
+        self.machine.close();
+    }
+
+    // ---- facts ----
+
+    /// Takes what the socket gave: any cut of the proxy's bytes.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Timestamp) {
+        *self.clock = now;
+        let mut rest = bytes;
+        let mut completed = false;
+        loop {
+            if self.state() == ConnectionState::Closed {
+                return;
+            }
+            if self.machine.handshake() == Some(Stage::Deciding) {
+                if !self.intake.hold(rest) {
+                    self.machine
+                        .handle_violation(Violation::EarlyFrame(FrameType::HandshakeRequest.to_byte()));
+                }
+                return;
+            }
+            let frame = match self.intake.decoder.decode(&mut rest) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => return self.machine.handle_violation(Violation::Frame(error)),
+            };
+            completed = true;
+            let outcome = match self.machine.handshake() {
+                Some(stage) => read_opening(stage, frame, &mut self.peer),
+                None => read_frame(self.encoding, frame, &mut self.last_exchange),
+            };
+            match outcome {
+                Ok(frame) => self.machine.handle_frame(frame, now),
+                Err(violation) => self.machine.handle_violation(violation),
+            }
+            self.settle_registration();
+        }
+        self.machine.handle_progress(self.intake.decoder.is_mid_frame(), completed, now);
+    }
+
+    /// The proxy ended its half of the stream.
+    pub fn handle_eof(&mut self) {
+        self.machine.handle_eof();
+    }
+
+    /// The transport failed.
+    pub fn handle_transport_lost(&mut self) {
+        self.machine.handle_transport_lost();
+    }
+
+    /// Time has passed. Early calls change nothing.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        *self.clock = now;
+        self.machine.handle_timeout(now);
+    }
+
+    // ---- polls ----
+
+    /// When [`Self::handle_timeout`] should be called next, if nothing else happens.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.machine.poll_timeout()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<AgentSessionEvent> {
+        if let Some(pending) = self.machine.poll_offer()
+            && let Peer::Dialled(request) = &mut self.peer
+        {
+            let request = request.take().map(|boxed| *boxed).unwrap_or_default();
+            return Some(AgentSessionEvent::Handshake(Box::new(PendingForward { request, pending })));
+        }
+        Some(match self.machine.poll_event()? {
+            AgentEvent::Opened => AgentSessionEvent::Opened {
+                response: match &mut self.peer {
+                    Peer::Registered(response) => response.take(),
+                    Peer::Dialled(_) => None,
+                },
+            },
+            AgentEvent::Event { exchange, kind, id, echo, payload } => {
+                AgentSessionEvent::Event(Box::new(Receipt {
+                    exchange,
+                    kind,
+                    id,
+                    echo,
+                    encoding: self.encoding,
+                    max_frame: self.settings.max_frame,
+                    payload,
+                }))
+            }
+            AgentEvent::Cancelled { exchange, reason } => AgentSessionEvent::Cancelled { exchange, reason },
+            AgentEvent::Closed(reason) => AgentSessionEvent::Closed(reason),
+        })
+    }
+
+    /// Appends to `out`, the bytes that the socket has not taken yet, what may be written now.
+    /// Stops at the write mark. Returns whether it appended anything.
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        while out.len() < self.settings.write_mark {
+            let Some(frame) = self.machine.poll_transmit() else { break };
+            if self.encode(frame, out).is_err() {
+                // Every frame was measured before it was taken, so this is not the peer's doing.
+                self.machine.close();
+            }
+        }
+        out.len() > before
+    }
+
+    // ---- within ----
+
+    /// Takes over what a registration's response settled, once the machine has opened on it.
+    fn settle_registration(&mut self) {
+        let Peer::Registered(Some(response)) = &self.peer else { return };
+        self.retry_after_ms = response.retry_after_ms;
+        if self.machine.handshake().is_none() && response.success {
+            let encoding = response.encoding.unwrap_or_default();
+            if self.encoding != encoding || self.intake.decoder.limit() != self.settings.max_frame {
+                self.become_open(encoding);
+            }
+        }
+    }
+
+    fn become_open(&mut self, encoding: Encoding) {
+        self.encoding = encoding;
+        self.intake.decoder.set_limit(self.settings.max_frame);
+    }
+
+    /// A forward handshake's answer without the verdict.
+    fn forward_response(&self) -> ForwardResponse {
+        ForwardResponse {
+            protocol_version: PROTOCOL_VERSION,
+            capabilities: self.settings.registration.capabilities.clone(),
+            success: false,
+            error: None,
+            encoding: Encoding::Json,
+        }
+    }
+
+    fn encode(&self, frame: ToProxy<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let (encoding, limit, timestamp_ms) =
+            (self.encoding, self.settings.max_frame, self.clock.as_millis());
+        match frame {
+            ToProxy::Offer(payload) => encode_frame(FrameType::HandshakeRequest, &payload, limit, out)?,
+            ToProxy::HandshakeAnswer(payload) => {
+                encode_frame(FrameType::HandshakeResponse, &payload, limit, out)?
+            }
+            ToProxy::Refuse(reason) => {
+                let response = ForwardResponse { error: Some(reason.to_string()), ..self.forward_response() };
+                encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, limit, out)?;
+            }
+            ToProxy::Answer { payload, .. } => encode_frame(FrameType::AgentResponse, &payload, limit, out)?,
+            ToProxy::AnswerUnseen { id, echo } => {
+                let mut answer = Answer::allow().with_reason_code("cancelled");
+                answer.audit.set_ids(&id, echo.map(|echo| echo.0));
+                encode_message(FrameType::AgentResponse, encoding, &answer, limit, out)?;
+            }
+            ToProxy::Flow(action) => {
+                let flow = FlowControl { correlation_id: None, action, timestamp_ms };
+                encode_message(FrameType::FlowControl, encoding, &flow, limit, out)?;
+            }
+            ToProxy::Draining => {
+                let health = HealthStatus {
+                    agent_id: self.settings.registration.agent_id.clone(),
+                    state: HealthState::Draining { eta_ms: None },
+                    timestamp_ms,
+                    ..HealthStatus::default()
+                };
+                encode_message(FrameType::HealthStatus, encoding, &health, limit, out)?;
+            }
+            ToProxy::Report { frame, payload } => encode_frame(frame, &payload, limit, out)?,
+            ToProxy::Ping { sequence } => {
+                encode_message(FrameType::Ping, encoding, &Ping { sequence, timestamp_ms }, limit, out)?;
+            }
+            ToProxy::Pong(payload) => encode_frame(FrameType::Pong, &payload, limit, out)?,
+        }
+        Ok(())
+    }
+}
+
+/// Reads a frame that comes during the handshake.
+fn read_opening(stage: Stage, frame: Frame<'_>, peer: &mut Peer) -> Result<FromProxy<Vec<u8>>, Violation> {
+    match (stage, frame.kind, peer) {
+        (Stage::AwaitingOffer, Kind::Known(FrameType::HandshakeRequest), Peer::Dialled(slot)) => {
+            *slot = Some(Box::new(read_handshake(FrameType::HandshakeRequest, frame.payload)?));
+            Ok(FromProxy::Offer(Vec::new()))
+        }
+        (Stage::AwaitingAnswer, Kind::Known(FrameType::HandshakeResponse), Peer::Registered(slot)) => {
+            let response: RegistrationResponse = read_handshake(FrameType::HandshakeResponse, frame.payload)?;
+            let verdict = match response.success {
+                true => Ok(()),
+                false => Err(Refusal(response.error.clone().unwrap_or_else(|| "no reason given".into()))),
+            };
+            *slot = Some(Box::new(response));
+            Ok(FromProxy::HandshakeAnswer(verdict))
+        }
+        _ => Err(misplaced(&frame)),
+    }
+}
+
+/// Reads a frame on an open connection. An event whose ids can't be read can't be answered either,
+/// and an event that stays unanswered shuts its id for ever: that is worth the connection.
+fn read_frame(
+    encoding: Encoding,
+    frame: Frame<'_>,
+    last_exchange: &mut u64,
+) -> Result<FromProxy<Vec<u8>>, Violation> {
+    let payload = frame.payload;
+    let known = match frame.kind {
+        Kind::Known(known) => known,
+        Kind::Unknown(byte) => return Ok(FromProxy::Unknown(byte)),
+    };
+    if let Some(kind) = EventKind::from_frame_type(known) {
+        let ids = event_ids(encoding, payload)
+            .map_err(|error| Violation::UnreadableEvent { frame: known, detail: error.to_string() })?;
+        *last_exchange = last_exchange.saturating_add(1);
+        return Ok(FromProxy::Event {
+            exchange: ExchangeId(*last_exchange),
+            kind,
+            id: ids.correlation_id,
+            echo: ids.exchange_id.map(ExchangeId),
+            payload: payload.to_vec(),
+        });
+    }
+    Ok(match known {
+        FrameType::Cancel => match encoding.decode::<Cancel>(payload) {
+            Ok(cancel) => FromProxy::Cancel {
+                id: cancel.correlation_id,
+                echo: cancel.exchange_id.map(ExchangeId),
+                reason: cancel.reason,
+            },
+            Err(_) => FromProxy::Unreadable(known),
+        },
+        FrameType::Ping => FromProxy::Ping(payload.to_vec()),
+        FrameType::Pong => FromProxy::Pong,
+        FrameType::HandshakeRequest => FromProxy::Offer(Vec::new()),
+        FrameType::HandshakeResponse => FromProxy::HandshakeAnswer(Err(Refusal(String::new()))),
+        FrameType::AgentResponse
+        | FrameType::HealthStatus
+        | FrameType::MetricsReport
+        | FrameType::ConfigUpdateRequest
+        | FrameType::FlowControl
+        | FrameType::RequestHeaders
+        | FrameType::RequestBodyChunk
+        | FrameType::ResponseHeaders
+        | FrameType::ResponseBodyChunk
+        | FrameType::RequestComplete
+        | FrameType::WebSocketFrame
+        | FrameType::GuardrailInspect
+        | FrameType::Configure => FromProxy::WrongDirection(known),
+    })
+}
+
+/// Those of `encodings` that were compiled in.
+fn supported(encodings: &[Encoding]) -> Vec<Encoding> {
+    encodings.iter().copied().filter(|encoding| encoding.is_supported()).collect()
+}
+
+/// A response's JSON. It holds nothing that JSON could refuse.
+fn json(response: &ForwardResponse) -> Vec<u8> {
+    let mut out = Vec::new();
+    match Encoding::Json.encode(response, &mut out) {
+        Ok(()) => out,
+        Err(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,642 @@
+//! The proxy's end of a connection, in bytes.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::mem;
+
+use crate::machine::{
+    Backlog, CancelError, CloseReason, ConnectionState, DecisionError, Ending, ExchangeId, FromAgent,
+    Matching, Patience, Pending, ProxyConnection, ProxyEvent, ProxyLimits, ProxyStats, Refusal, Shut,
+    Submission, Tally, Terms, Timestamp, ToAgent, Violation, handshake::Stage,
+};
+use crate::wire::{
+    Cancel, CancelReason, Capabilities, ConfigUpdateRequest, CorrelationId, Decoder, Dialect, EncodeError,
+    Encoding, EventKind, FlowControl, ForwardRequest, ForwardResponse, Frame, FrameType, HealthState,
+    HealthStatus, Kind, MAX_FRAME, MAX_FRAME_BEFORE_REGISTRATION, MetricsReport, PROTOCOL_VERSION, Ping,
+    Registration, RegistrationResponse, answer_ids, append_exchange_id, encode_frame, encode_message,
+};
+
+use super::message::{EncodedEvent, SendError};
+use super::{Intake, WRITE_MARK, misplaced, read_handshake};
+
+/// Room that an exchange id takes in an event: its name, its quotes, twenty digits.
+const EXCHANGE_ID_ROOM: usize = 40;
+
+/// How a proxy's sessions behave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// The machine's limits.
+    pub limits: ProxyLimits,
+    /// Longest frame in either direction, type byte included. Default and at most 16 MiB.
+    pub max_frame: u32,
+    /// Longest frame before registration. Default 64 KiB.
+    pub max_opening_frame: u32,
+    /// Bytes waiting for the socket at which no more events are written. Default 256 KiB.
+    pub write_mark: usize,
+    /// Encodings this proxy takes, the best first. JSON is always understood. Default: JSON only.
+    pub encodings: Vec<Encoding>,
+    /// Whether to use exchange ids with agents that echo them. Default yes.
+    pub exchange_ids: bool,
+    /// What the proxy calls itself.
+    pub proxy_id: String,
+    /// The proxy's version, as agents are told.
+    pub proxy_version: String,
+}
+
+impl Default for ProxySettings {
+    fn default() -> Self {
+        Self {
+            limits: ProxyLimits::default(),
+            max_frame: MAX_FRAME,
+            max_opening_frame: MAX_FRAME_BEFORE_REGISTRATION,
+            write_mark: WRITE_MARK,
+            encodings: Vec::from([Encoding::Json]),
+            exchange_ids: true,
+            proxy_id: "dialback-proxy".into(),
+            proxy_version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
+/// A registration that awaits the application's decision, and the right to take it, once.
+#[derive(Debug)]
+#[must_use = "a registration that is neither accepted nor rejected holds the connection until its deadline"]
+pub struct PendingRegistration {
+    /// What the agent says of itself.
+    pub registration: Registration,
+    pending: Pending<Vec<u8>>,
+}
+
+/// What an accepted agent is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The connection's name, unlike that of any other connection.
+    pub connection_id: String,
+}
+
+/// What happened, for the application.
+#[derive(Debug)]
+pub enum ProxySessionEvent {
+    /// An agent wants to register: decide.
+    Registration(Box<PendingRegistration>),
+    /// The handshake is done; events may be submitted.
+    Opened,
+    /// An exchange reached its end. Told once per submitted event.
+    Ended {
+        /// Which one.
+        exchange: ExchangeId,
+        /// How. An answer is still encoded: see [`crate::wire::Answer`] and [`ProxySession::encoding`].
+        ending: Ending<Vec<u8>>,
+    },
+    /// The agent reported its health.
+    Health(Box<HealthStatus>),
+    /// The agent reported metrics.
+    Metrics(Box<MetricsReport>),
+    /// The agent asks for configuration.
+    ConfigUpdate(Box<ConfigUpdateRequest>),
+    /// Nothing new is admitted from here on.
+    Draining,
+    /// The connection has ended. Always the last event.
+    Closed(CloseReason),
+}
+
+/// Which handshake a session has.
+#[derive(Clone, Debug, PartialEq)]
+enum Peer {
+    /// The agent dialled; its registration, from when it came until it is fetched.
+    Dialled(Option<Box<Registration>>),
+    /// We dialled.
+    Listening,
+}
+
+/// The proxy's end of one connection: bytes in, bytes out, no I/O.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProxySession {
+    settings: ProxySettings,
+    machine: ProxyConnection<Vec<u8>>,
+    intake: Intake,
+    peer: Peer,
+    capabilities: Option<Capabilities>,
+    encoding: Encoding,
+    /// The last exchange id given out.
+    last_exchange: Tally<u64>,
+    /// The latest time heard of, for timestamps in frames.
+    clock: Tally<Timestamp>,
+}
+
+impl ProxySession {
+    /// A connection that an agent has dialled: its registration is awaited.
+    pub fn accept(settings: ProxySettings, now: Timestamp) -> Self {
+        let machine = ProxyConnection::accept(settings.limits, now);
+        Self::new(settings, machine, Peer::Dialled(None), now)
+    }
+
+    /// A connection to an agent that listens: the forward handshake is sent first. `config` goes
+    /// to the agent in the handshake.
+    ///
+    /// # Errors
+    /// If the handshake can't be encoded within the limit on opening frames.
+    pub fn dial(
+        settings: ProxySettings,
+        config: Option<serde_json::Value>,
+        now: Timestamp,
+    ) -> Result<Self, EncodeError> {
+        let request = ForwardRequest {
+            supported_versions: Vec::from([PROTOCOL_VERSION]),
+            proxy_id: settings.proxy_id.clone(),
+            proxy_version: settings.proxy_version.clone(),
+            config,
+            supported_encodings: settings
+                .encodings
+                .iter()
+                .copied()
+                .filter(|encoding| encoding.is_supported())
+                .collect(),
+        };
+        let offer = bounded(&request, FrameType::HandshakeRequest, settings.max_opening_frame)?;
+        let machine = ProxyConnection::dial(settings.limits, offer, now);
+        Ok(Self::new(settings, machine, Peer::Listening, now))
+    }
+
+    fn new(settings: ProxySettings, machine: ProxyConnection<Vec<u8>>, peer: Peer, now: Timestamp) -> Self {
+        let decoder = Decoder::new(settings.max_opening_frame.min(settings.max_frame));
+        Self {
+            settings,
+            machine,
+            intake: Intake::new(decoder),
+            peer,
+            capabilities: None,
+            encoding: Encoding::Json,
+            last_exchange: Tally::new(0),
+            clock: Tally::new(now),
+        }
+    }
+
+    // ---- questions ----
+
+    /// Where the connection stands.
+    pub fn state(&self) -> ConnectionState {
+        self.machine.state()
+    }
+
+    /// What the agent said it can do, once it is known.
+    pub const fn capabilities(&self) -> Option<&Capabilities> {
+        self.capabilities.as_ref()
+    }
+
+    /// How payloads are encoded on this connection; settled by the handshake.
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Whether the driver should read: not while a registration is being decided.
+    pub fn wants_bytes(&self) -> bool {
+        self.machine.handshake() != Some(Stage::Deciding)
+    }
+
+    /// Unanswered events on the wire, abandoned ones included.
+    pub fn in_flight(&self) -> usize {
+        self.machine.in_flight()
+    }
+
+    /// Events that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.machine.waiting()
+    }
+
+    /// Why no event could be written now; `None` if one could.
+    pub fn shut(&self) -> Option<Shut> {
+        self.machine.shut()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> ProxyStats {
+        self.machine.stats()
+    }
+
+    /// Why the connection ended, once it has.
+    pub const fn close_reason(&self) -> Option<&CloseReason> {
+        self.machine.close_reason()
+    }
+
+    /// The machine within, to be looked at.
+    pub const fn machine(&self) -> &ProxyConnection<Vec<u8>> {
+        &self.machine
+    }
+
+    // ---- commands ----
+
+    /// Accepts a registration.
+    ///
+    /// # Errors
+    /// [`DecisionError`] if the connection has ended meanwhile.
+    pub fn accept_registration(
+        &mut self,
+        pending: PendingRegistration,
+        grant: Grant,
+        now: Timestamp,
+    ) -> Result<(), DecisionError> {
+        let PendingRegistration { registration, pending } = pending;
+        let ours = &self.settings.encodings;
+        let offered = &registration.supported_encodings;
+        let encoding = ours.iter().find(|encoding| offered.contains(encoding) && encoding.is_supported());
+        let encoding = encoding.copied().unwrap_or_default();
+        let response = RegistrationResponse {
+            success: true,
+            connection_id: grant.connection_id,
+            encoding: (!offered.is_empty()).then_some(encoding),
+            ..self.response()
+        };
+        let terms = self.terms(&registration.capabilities);
+        let answer = json(&response);
+        self.machine.accept_offer(pending, answer, terms, now)?;
+        self.capabilities = Some(registration.capabilities);
+        self.become_open(encoding);
+        let held = mem::take(&mut self.intake.held);
+        self.handle_bytes(&held, now);
+        Ok(())
+    }
+
+    /// Refuses a registration, with a reason for the agent to read.
+    ///
+    /// # Errors
+    /// [`DecisionError`] if the connection has ended meanwhile.
+    pub fn reject_registration(
+        &mut self,
+        pending: PendingRegistration,
+        reason: &str,
+        retry_after_ms: Option<u64>,
+    ) -> Result<(), DecisionError> {
+        let response = RegistrationResponse { error: Some(reason.into()), retry_after_ms, ..self.response() };
+        self.machine.reject_offer(pending.pending, json(&response))
+    }
+
+    /// Takes an event to be written and answered; returns the id of its exchange.
+    ///
+    /// # Errors
+    /// What stands against it; the session is as it was.
+    pub fn submit(
+        &mut self,
+        event: EncodedEvent,
+        deadline: Timestamp,
+        patience: Patience,
+        now: Timestamp,
+    ) -> Result<ExchangeId, SendError> {
+        let EncodedEvent { kind, id, encoding, payload } = event;
+        if self.state() != ConnectionState::Opening && encoding != self.encoding {
+            return Err(SendError::WrongEncoding { given: encoding, wanted: self.encoding });
+        }
+        let length = payload.len().saturating_add(1).saturating_add(self.exchange_id_room());
+        if length > self.settings.max_frame as usize {
+            return Err(SendError::TooLarge { length, limit: self.settings.max_frame });
+        }
+        let exchange = ExchangeId(self.last_exchange.saturating_add(1));
+        self.machine.submit(Submission { exchange, id, kind, payload, deadline, patience }, now)?;
+        *self.last_exchange = exchange.0;
+        *self.clock = now;
+        Ok(exchange)
+    }
+
+    /// Gives an exchange up.
+    ///
+    /// # Errors
+    /// [`CancelError::Unknown`] if it has ended already.
+    pub fn cancel(
+        &mut self,
+        exchange: ExchangeId,
+        reason: CancelReason,
+        now: Timestamp,
+    ) -> Result<(), CancelError> {
+        *self.clock = now;
+        self.machine.cancel(exchange, reason, now)
+    }
+
+    /// Gives up every exchange of one request. Returns how many ended by it.
+    pub fn cancel_request(&mut self, id: &CorrelationId, reason: CancelReason, now: Timestamp) -> usize {
+        *self.clock = now;
+        self.machine.cancel_request(id, reason, now)
+    }
+
+    /// Gives up every exchange. Returns how many ended by it.
+    pub fn cancel_all(&mut self, reason: CancelReason, now: Timestamp) -> usize {
+        *self.clock = now;
+        self.machine.cancel_all(reason, now)
+    }
+
+    /// Admits nothing new and closes when the last exchange in flight has ended, or at `deadline`.
+    pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
+        *self.clock = now;
+        self.machine.drain(deadline, now);
+    }
+
+    /// Ends the connection now.
+    pub fn close(&mut self) {
+        self.machine.close();
+    }
+
+    // ---- facts ----
+
+    /// Takes what the socket gave: any cut of the agent's bytes.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Timestamp) {
+        *self.clock = now;
+        let mut rest = bytes;
+        let mut completed = false;
+        loop {
+            if self.state() == ConnectionState::Closed {
+                return;
+            }
+            if !self.wants_bytes() {
+                if !self.intake.hold(rest) {
+                    self.machine
+                        .handle_violation(Violation::EarlyFrame(FrameType::HandshakeRequest.to_byte()));
+                }
+                return;
+            }
+            let frame = match self.intake.decoder.decode(&mut rest) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => return self.machine.handle_violation(Violation::Frame(error)),
+            };
+            completed = true;
+            let outcome = match self.machine.handshake() {
+                Some(stage) => read_opening(stage, frame, &mut self.peer),
+                None => Ok(read_frame(self.encoding, frame)),
+            };
+            match outcome {
+                Ok(Opening::Frame(frame)) => self.machine.handle_frame(frame, now),
+                Ok(Opening::Answer(response)) => self.handle_response(*response, now),
+                Err(violation) => self.machine.handle_violation(violation),
+            }
+        }
+        self.machine.handle_progress(self.intake.decoder.is_mid_frame(), completed, now);
+    }
+
+    /// The agent ended its half of the stream.
+    pub fn handle_eof(&mut self) {
+        self.machine.handle_eof();
+    }
+
+    /// The transport failed.
+    pub fn handle_transport_lost(&mut self) {
+        self.machine.handle_transport_lost();
+    }
+
+    /// Time has passed. Early calls change nothing.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        *self.clock = now;
+        self.machine.handle_timeout(now);
+    }
+
+    // ---- polls ----
+
+    /// When [`Self::handle_timeout`] should be called next, if nothing else happens.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.machine.poll_timeout()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<ProxySessionEvent> {
+        if let Some(pending) = self.machine.poll_offer()
+            && let Peer::Dialled(registration) = &mut self.peer
+        {
+            let registration = registration.take().map(|boxed| *boxed).unwrap_or_default();
+            return Some(ProxySessionEvent::Registration(Box::new(PendingRegistration {
+                registration,
+                pending,
+            })));
+        }
+        loop {
+            return Some(match self.machine.poll_event()? {
+                ProxyEvent::Opened => ProxySessionEvent::Opened,
+                ProxyEvent::Ended { exchange, ending } => ProxySessionEvent::Ended { exchange, ending },
+                // Both were read once when they came, so they can be read again.
+                ProxyEvent::Health(payload) => match self.encoding.decode(&payload) {
+                    Ok(health) => ProxySessionEvent::Health(Box::new(health)),
+                    Err(_) => continue,
+                },
+                ProxyEvent::Report { frame, payload } => match self.read_report(frame, &payload) {
+                    Some(event) => event,
+                    None => continue,
+                },
+                ProxyEvent::Draining(_) => ProxySessionEvent::Draining,
+                ProxyEvent::Closed(reason) => ProxySessionEvent::Closed(reason),
+            });
+        }
+    }
+
+    /// Appends to `out`, the bytes that the socket has not taken yet, what may be written now.
+    /// Stops at the write mark. Returns whether it appended anything.
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        while out.len() < self.settings.write_mark {
+            self.machine.handle_backlog(Backlog::Below);
+            let Some(frame) = self.machine.poll_transmit() else { break };
+            if self.encode(frame, out).is_err() {
+                // Every frame was measured before it was taken, so this is not the peer's doing.
+                self.machine.close();
+            }
+        }
+        let backlog = if out.len() < self.settings.write_mark { Backlog::Below } else { Backlog::Above };
+        self.machine.handle_backlog(backlog);
+        out.len() > before
+    }
+
+    // ---- within ----
+
+    fn become_open(&mut self, encoding: Encoding) {
+        self.encoding = encoding;
+        self.intake.decoder.set_limit(self.settings.max_frame);
+    }
+
+    fn exchange_id_room(&self) -> usize {
+        match self.machine.terms().map(|terms| terms.matching) {
+            Some(Matching::ByExchangeId) => EXCHANGE_ID_ROOM,
+            Some(Matching::OneAtATime) | None => 0,
+        }
+    }
+
+    fn terms(&self, capabilities: &Capabilities) -> Terms {
+        let mut events = capabilities.events().collect::<crate::machine::EventSet>();
+        if capabilities.features.config_push {
+            events = events.with(EventKind::Configure);
+        }
+        let echoes = self.settings.exchange_ids && capabilities.features.exchange_ids;
+        Terms {
+            concurrency: capabilities.concurrency(),
+            matching: if echoes { Matching::ByExchangeId } else { Matching::OneAtATime },
+            cancellation: capabilities.features.cancellation,
+            events,
+        }
+    }
+
+    /// A registration's answer without the verdict.
+    fn response(&self) -> RegistrationResponse {
+        RegistrationResponse {
+            success: false,
+            error: None,
+            proxy_id: self.settings.proxy_id.clone(),
+            proxy_version: self.settings.proxy_version.clone(),
+            connection_id: String::new(),
+            retry_after_ms: None,
+            encoding: None,
+        }
+    }
+
+    /// The agent answered our forward handshake.
+    fn handle_response(&mut self, response: ForwardResponse, now: Timestamp) {
+        let words = if !response.success {
+            Some(response.error.unwrap_or_else(|| "no reason given".into()))
+        } else if response.protocol_version != PROTOCOL_VERSION {
+            Some(alloc::format!(
+                "it chose protocol version {}, which was not offered",
+                response.protocol_version
+            ))
+        } else if !(response.encoding == Encoding::Json
+            || self.settings.encodings.contains(&response.encoding))
+        {
+            Some(alloc::format!("it chose the encoding {:?}, which was not offered", response.encoding))
+        } else {
+            None
+        };
+        if let Some(words) = words {
+            return self.machine.handle_frame(FromAgent::HandshakeAnswer(Err(Refusal(words))), now);
+        }
+        let terms = self.terms(&response.capabilities);
+        self.machine.handle_frame(FromAgent::HandshakeAnswer(Ok(terms)), now);
+        self.capabilities = Some(response.capabilities);
+        self.become_open(response.encoding.with_text_bodies());
+    }
+
+    fn read_report(&self, frame: FrameType, payload: &[u8]) -> Option<ProxySessionEvent> {
+        if frame == FrameType::MetricsReport {
+            return self
+                .encoding
+                .decode(payload)
+                .ok()
+                .map(|report| ProxySessionEvent::Metrics(Box::new(report)));
+        }
+        self.encoding.decode(payload).ok().map(|request| ProxySessionEvent::ConfigUpdate(Box::new(request)))
+    }
+
+    fn encode(&self, frame: ToAgent<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let (encoding, limit, timestamp_ms) =
+            (self.encoding, self.settings.max_frame, self.clock.as_millis());
+        match frame {
+            ToAgent::Offer(payload) => encode_frame(FrameType::HandshakeRequest, &payload, limit, out)?,
+            ToAgent::HandshakeAnswer(payload) => {
+                encode_frame(FrameType::HandshakeResponse, &payload, limit, out)?
+            }
+            ToAgent::Refuse(reason) => {
+                let response = RegistrationResponse { error: Some(reason.to_string()), ..self.response() };
+                encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, limit, out)?;
+            }
+            ToAgent::Event { kind, exchange, mut payload, .. } => {
+                if let Some(exchange) = exchange {
+                    append_exchange_id(encoding, 0, &mut payload, exchange.0)?;
+                }
+                encode_frame(kind.frame_type(), &payload, limit, out)?;
+            }
+            ToAgent::Cancel { id, exchange, reason } => {
+                let exchange_id = exchange.map(|exchange| exchange.0);
+                let cancel = Cancel { correlation_id: id, reason, timestamp_ms, exchange_id };
+                encode_message(FrameType::Cancel, encoding, &cancel, limit, out)?;
+            }
+            ToAgent::Ping { sequence } => {
+                encode_message(FrameType::Ping, encoding, &Ping { sequence, timestamp_ms }, limit, out)?;
+            }
+            ToAgent::Pong(payload) => encode_frame(FrameType::Pong, &payload, limit, out)?,
+        }
+        Ok(())
+    }
+}
+
+/// What an opening frame holds for the machine.
+enum Opening {
+    Frame(FromAgent<Vec<u8>>),
+    Answer(Box<ForwardResponse>),
+}
+
+/// Reads a frame that comes during the handshake.
+fn read_opening(stage: Stage, frame: Frame<'_>, peer: &mut Peer) -> Result<Opening, Violation> {
+    match (stage, frame.kind, peer) {
+        (Stage::AwaitingOffer, Kind::Known(FrameType::HandshakeRequest), Peer::Dialled(slot)) => {
+            // A foreign registration may well parse, and would then be an agent without events.
+            if let Some(dialect) = Dialect::of_frame(&frame) {
+                return Err(Violation::Foreign(dialect));
+            }
+            *slot = Some(Box::new(read_handshake(FrameType::HandshakeRequest, frame.payload)?));
+            Ok(Opening::Frame(FromAgent::Offer(Vec::new())))
+        }
+        (Stage::AwaitingAnswer, Kind::Known(FrameType::HandshakeResponse), _) => {
+            Ok(Opening::Answer(Box::new(read_handshake(FrameType::HandshakeResponse, frame.payload)?)))
+        }
+        _ => Err(misplaced(&frame)),
+    }
+}
+
+/// Reads a frame on an open connection.
+fn read_frame(encoding: Encoding, frame: Frame<'_>) -> Opening {
+    let payload = frame.payload;
+    let known = match frame.kind {
+        Kind::Known(known) => known,
+        Kind::Unknown(byte) => return Opening::Frame(FromAgent::Unknown(byte)),
+    };
+    let read = match known {
+        FrameType::AgentResponse => answer_ids(encoding, payload).ok().map(|ids| FromAgent::Answer {
+            id: ids.correlation_id.map(CorrelationId::from),
+            exchange: ids.exchange_id.map(ExchangeId),
+            payload: payload.to_vec(),
+        }),
+        FrameType::FlowControl => encoding
+            .decode::<FlowControl>(payload)
+            .ok()
+            .map(|flow| FromAgent::Flow { id: flow.correlation_id, action: flow.action }),
+        FrameType::HealthStatus => encoding.decode::<HealthStatus>(payload).ok().map(|health| {
+            let draining = matches!(health.state, HealthState::Draining { .. });
+            FromAgent::Health { draining, payload: payload.to_vec() }
+        }),
+        FrameType::MetricsReport => encoding
+            .decode::<MetricsReport>(payload)
+            .ok()
+            .map(|_| FromAgent::Report { frame: known, payload: payload.to_vec() }),
+        FrameType::ConfigUpdateRequest => encoding
+            .decode::<ConfigUpdateRequest>(payload)
+            .ok()
+            .map(|_| FromAgent::Report { frame: known, payload: payload.to_vec() }),
+        FrameType::Ping => Some(FromAgent::Ping(payload.to_vec())),
+        FrameType::Pong => Some(FromAgent::Pong),
+        FrameType::HandshakeRequest => Some(FromAgent::Offer(Vec::new())),
+        FrameType::HandshakeResponse => Some(FromAgent::HandshakeAnswer(Err(Refusal(String::new())))),
+        FrameType::RequestHeaders
+        | FrameType::RequestBodyChunk
+        | FrameType::ResponseHeaders
+        | FrameType::ResponseBodyChunk
+        | FrameType::RequestComplete
+        | FrameType::WebSocketFrame
+        | FrameType::GuardrailInspect
+        | FrameType::Configure
+        | FrameType::Cancel => Some(FromAgent::WrongDirection(known)),
+    };
+    Opening::Frame(read.unwrap_or(FromAgent::Unreadable(known)))
+}
+
+/// A message's JSON, if it fits a frame of `limit` bytes.
+pub(super) fn bounded<T: serde::Serialize>(
+    message: &T,
+    frame: FrameType,
+    limit: u32,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut framed = Vec::new();
+    encode_message(frame, Encoding::Json, message, limit, &mut framed)?;
+    Ok(framed.split_off(crate::wire::HEADER_LEN))
+}
+
+/// A response's JSON. It holds nothing that JSON could refuse.
+fn json(response: &RegistrationResponse) -> Vec<u8> {
+    let mut out = Vec::new();
+    match Encoding::Json.encode(response, &mut out) {
+        Ok(()) => out,
+        Err(_) => Vec::new(),
+    }
+}

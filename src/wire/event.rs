@@ -1,0 +1,296 @@
+//! Events: what the proxy asks an agent about.
+
+use core::fmt;
+
+use alloc::vec::Vec;
+
+use serde::{Serialize, Serializer};
+
+use super::correlation::CorrelationId;
+use super::encoder::EncodeError;
+use super::encoding::{DecodeError, Encoding};
+use super::frame::FrameType;
+use super::http::{RequestBodyChunk, RequestComplete, RequestHeaders, ResponseBodyChunk, ResponseHeaders};
+use super::inspection::{Configure, GuardrailInspect, WebSocketFrame};
+
+/// One of the eight kinds of events.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum EventKind {
+    /// [`RequestHeaders`]
+    RequestHeaders,
+    /// [`RequestBodyChunk`]
+    RequestBodyChunk,
+    /// [`ResponseHeaders`]
+    ResponseHeaders,
+    /// [`ResponseBodyChunk`]
+    ResponseBodyChunk,
+    /// [`RequestComplete`]
+    RequestComplete,
+    /// [`WebSocketFrame`]
+    WebSocketFrame,
+    /// [`GuardrailInspect`]
+    GuardrailInspect,
+    /// [`Configure`]
+    Configure,
+}
+
+impl EventKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::RequestHeaders,
+        Self::RequestBodyChunk,
+        Self::ResponseHeaders,
+        Self::ResponseBodyChunk,
+        Self::RequestComplete,
+        Self::WebSocketFrame,
+        Self::GuardrailInspect,
+        Self::Configure,
+    ];
+
+    /// The type of the frames that carry it.
+    #[must_use]
+    pub const fn frame_type(self) -> FrameType {
+        match self {
+            Self::RequestHeaders => FrameType::RequestHeaders,
+            Self::RequestBodyChunk => FrameType::RequestBodyChunk,
+            Self::ResponseHeaders => FrameType::ResponseHeaders,
+            Self::ResponseBodyChunk => FrameType::ResponseBodyChunk,
+            Self::RequestComplete => FrameType::RequestComplete,
+            Self::WebSocketFrame => FrameType::WebSocketFrame,
+            Self::GuardrailInspect => FrameType::GuardrailInspect,
+            Self::Configure => FrameType::Configure,
+        }
+    }
+
+    /// The kind that frames of this type carry, if they carry events.
+    #[must_use]
+    pub const fn from_frame_type(frame_type: FrameType) -> Option<Self> {
+        match frame_type {
+            FrameType::RequestHeaders => Some(Self::RequestHeaders),
+            FrameType::RequestBodyChunk => Some(Self::RequestBodyChunk),
+            FrameType::ResponseHeaders => Some(Self::ResponseHeaders),
+            FrameType::ResponseBodyChunk => Some(Self::ResponseBodyChunk),
+            FrameType::RequestComplete => Some(Self::RequestComplete),
+            FrameType::WebSocketFrame => Some(Self::WebSocketFrame),
+            FrameType::GuardrailInspect => Some(Self::GuardrailInspect),
+            FrameType::Configure => Some(Self::Configure),
+            FrameType::HandshakeRequest
+            | FrameType::HandshakeResponse
+            | FrameType::AgentResponse
+            | FrameType::HealthStatus
+            | FrameType::MetricsReport
+            | FrameType::ConfigUpdateRequest
+            | FrameType::FlowControl
+            | FrameType::Cancel
+            | FrameType::Ping
+            | FrameType::Pong => None,
+        }
+    }
+
+    /// The number in `supported_events`, 1 to 8.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        match self {
+            Self::RequestHeaders => 1,
+            Self::RequestBodyChunk => 2,
+            Self::ResponseHeaders => 3,
+            Self::ResponseBodyChunk => 4,
+            Self::RequestComplete => 5,
+            Self::WebSocketFrame => 6,
+            Self::GuardrailInspect => 7,
+            Self::Configure => 8,
+        }
+    }
+
+    /// The kind of that number in `supported_events`. 0 is in use for [`EventKind::Configure`] too.
+    #[must_use]
+    pub const fn from_number(number: i32) -> Option<Self> {
+        match number {
+            1 => Some(Self::RequestHeaders),
+            2 => Some(Self::RequestBodyChunk),
+            3 => Some(Self::ResponseHeaders),
+            4 => Some(Self::ResponseBodyChunk),
+            5 => Some(Self::RequestComplete),
+            6 => Some(Self::WebSocketFrame),
+            7 => Some(Self::GuardrailInspect),
+            0 | 8 => Some(Self::Configure),
+            _ => None,
+        }
+    }
+
+    /// The name, as the protocol spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.frame_type().name()
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A message that is an event: it has a kind, and it names the request it is about.
+pub trait EventMessage: Serialize {
+    /// Which kind of event this is.
+    const KIND: EventKind;
+
+    /// The id of the request that the event is about.
+    fn correlation_id(&self) -> &CorrelationId;
+}
+
+macro_rules! events {
+    ($($name:ident,)+) => {
+        /// An event of any kind.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Event {
+            $(
+                #[doc = concat!("[`", stringify!($name), "`]")]
+                $name($name),
+            )+
+        }
+
+        impl Event {
+            /// Which kind of event this is.
+            #[must_use]
+            pub const fn kind(&self) -> EventKind {
+                match self {
+                    $(Self::$name(_) => EventKind::$name,)+
+                }
+            }
+
+            /// The id of the request that the event is about.
+            #[must_use]
+            pub fn correlation_id(&self) -> &CorrelationId {
+                match self {
+                    $(Self::$name(event) => event.correlation_id(),)+
+                }
+            }
+
+            /// Reads an event of that kind from exactly these bytes.
+            ///
+            /// # Errors
+            ///
+            /// [`DecodeError`] when the bytes are not such an event.
+            pub fn decode(
+                kind: EventKind,
+                encoding: Encoding,
+                payload: &[u8],
+            ) -> Result<Self, DecodeError> {
+                match kind {
+                    $(EventKind::$name => encoding.decode(payload).map(Self::$name),)+
+                }
+            }
+        }
+
+        impl Serialize for Event {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$name(event) => event.serialize(serializer),)+
+                }
+            }
+        }
+
+        $(
+            impl From<$name> for Event {
+                fn from(event: $name) -> Self {
+                    Self::$name(event)
+                }
+            }
+        )+
+    };
+}
+
+events! {
+    RequestHeaders,
+    RequestBodyChunk,
+    ResponseHeaders,
+    ResponseBodyChunk,
+    RequestComplete,
+    WebSocketFrame,
+    GuardrailInspect,
+    Configure,
+}
+
+macro_rules! event_messages {
+    ($($name:ident,)+) => {
+        $(
+            impl EventMessage for $name {
+                const KIND: EventKind = EventKind::$name;
+
+                fn correlation_id(&self) -> &CorrelationId {
+                    &self.correlation_id
+                }
+            }
+        )+
+    };
+}
+
+event_messages! {
+    RequestBodyChunk,
+    ResponseHeaders,
+    ResponseBodyChunk,
+    RequestComplete,
+    WebSocketFrame,
+    GuardrailInspect,
+    Configure,
+}
+
+impl EventMessage for RequestHeaders {
+    const KIND: EventKind = EventKind::RequestHeaders;
+
+    fn correlation_id(&self) -> &CorrelationId {
+        &self.metadata.correlation_id
+    }
+}
+
+impl Event {
+    /// Appends the payload of this event to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] when the event has no form in the encoding; `out` is then as it was.
+    pub fn encode(&self, encoding: Encoding, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        encoding.encode(self, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_numbers_and_frame_types_agree() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::from_number(kind.number()), Some(kind));
+            assert_eq!(EventKind::from_frame_type(kind.frame_type()), Some(kind));
+            assert_eq!(kind.name(), kind.frame_type().name());
+        }
+        assert_eq!(EventKind::from_number(0), Some(EventKind::Configure));
+        assert_eq!(EventKind::from_number(9), None);
+        assert_eq!(EventKind::from_number(-1), None);
+        let carriers = FrameType::ALL.into_iter().filter_map(EventKind::from_frame_type);
+        assert!(carriers.eq(EventKind::ALL));
+    }
+
+    #[test]
+    fn an_event_knows_its_kind_and_id() {
+        let event = Event::from(RequestHeaders::new("c", "GET", "/"));
+        assert_eq!(event.kind(), RequestHeaders::KIND);
+        assert_eq!(event.correlation_id().as_str(), "c");
+        let event = Event::from(ResponseHeaders::new("d", 200));
+        assert_eq!(event.kind(), EventKind::ResponseHeaders);
+        assert_eq!(event.correlation_id().as_str(), "d");
+    }
+
+    #[test]
+    fn decoding_follows_the_kind() {
+        let event = Event::from(ResponseHeaders::new("d", 200));
+        let mut out = Vec::new();
+        event.encode(Encoding::Json, &mut out).unwrap();
+        let read = Event::decode(EventKind::ResponseHeaders, Encoding::Json, &out);
+        assert_eq!(read, Ok(event));
+        assert!(Event::decode(EventKind::RequestBodyChunk, Encoding::Json, &out).is_err());
+    }
+}

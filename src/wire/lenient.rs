@@ -1,0 +1,183 @@
+//! Reading what peers really send: nulls for defaults, numbers for tagged objects, anything at all.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use alloc::string::{String, ToString};
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// Reads `null` as the default: some languages write an empty list so.
+pub(crate) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// One of the two spellings of an enum: its number, or an object with a tag in it.
+pub(crate) enum Spelling<T> {
+    Number(i64),
+    Tagged(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spelling<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SpellingVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for SpellingVisitor<T> {
+            type Value = Spelling<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer or a tagged object")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(Spelling::Number(number))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(Spelling::Number(i64::try_from(number).unwrap_or(i64::MAX)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Spelling::Tagged)
+            }
+        }
+        deserializer.deserialize_any(SpellingVisitor(PhantomData))
+    }
+}
+
+/// Any value: what it says where it is simple, and nothing where it is not. Reading it fails only
+/// on input that is not well-formed.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Loose {
+    Unsigned(u64),
+    Text(String),
+    /// An object whose `type` is this text.
+    Tagged(String),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Loose {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(LooseVisitor)
+    }
+}
+
+struct LooseVisitor;
+
+impl<'de> Visitor<'de> for LooseVisitor {
+    type Value = Loose;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Loose, E> {
+        Ok(Loose::Other)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Loose, E> {
+        Ok(u64::try_from(number).map_or(Loose::Other, Loose::Unsigned))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Loose, E> {
+        Ok(Loose::Unsigned(number))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Loose, E> {
+        Ok(Loose::Other)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Loose, E> {
+        Ok(Loose::Text(text.to_string()))
+    }
+
+    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Loose, E> {
+        Ok(Loose::Other)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Loose, E> {
+        Ok(Loose::Other)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Loose, E> {
+        Ok(Loose::Other)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Loose, D::Error> {
+        Loose::deserialize(deserializer)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Loose, D::Error> {
+        IgnoredAny::deserialize(inner).map(|_| Loose::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Loose, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Loose::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Loose, A::Error> {
+        let mut found = Loose::Other;
+        while let Some(key) = map.next_key::<Loose>()? {
+            let value = map.next_value::<Loose>()?;
+            if let (Loose::Text(key), Loose::Text(tag)) = (key, value)
+                && key == "type"
+            {
+                found = Loose::Tagged(tag);
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    fn loose(json: &str) -> Loose {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn null_is_the_default() {
+        #[derive(Deserialize)]
+        struct Lists {
+            #[serde(deserialize_with = "null_default")]
+            list: Vec<u8>,
+        }
+        let read = |json| serde_json::from_str::<Lists>(json).unwrap().list;
+        assert_eq!(read(r#"{"list":null}"#), Vec::<u8>::new());
+        assert_eq!(read(r#"{"list":[1]}"#), vec![1]);
+    }
+
+    #[test]
+    fn loose_takes_any_value() {
+        assert_eq!(loose("7"), Loose::Unsigned(7));
+        assert_eq!(loose(r#""x""#), Loose::Text("x".into()));
+        assert_eq!(loose(r#"{"a":[1],"type":"t","b":{}}"#), Loose::Tagged("t".into()));
+        for other in ["-7", "1.5", "null", "true", "[1,[2]]", "{}", r#"{"type":3}"#] {
+            assert_eq!(loose(other), Loose::Other, "{other}");
+        }
+        assert!(serde_json::from_str::<Loose>("[1").is_err());
+    }
+
+    #[test]
+    fn a_spelling_is_a_number_or_an_object() {
+        #[derive(Deserialize)]
+        struct Tag {
+            tag: u8,
+        }
+        let read = serde_json::from_str::<Spelling<Tag>>;
+        assert!(matches!(read("-3"), Ok(Spelling::Number(-3))));
+        assert!(matches!(read("18446744073709551615"), Ok(Spelling::Number(i64::MAX))));
+        assert!(matches!(read(r#"{"tag":4}"#), Ok(Spelling::Tagged(Tag { tag: 4 }))));
+        assert!(read(r#""pause""#).is_err());
+    }
+}
