@@ -185,3 +185,38 @@ pub enum ToProxy<P> {
     /// A ping's payload, echoed.
     Pong(P),
 }
+
+impl<P> FromAgent<P> {
+    /// The type byte under which the frame came.
+    pub const fn type_byte(&self) -> u8 {
+        match self {
+            Self::Offer(_) => FrameType::HandshakeRequest.to_byte(),
+            Self::HandshakeAnswer(_) => FrameType::HandshakeResponse.to_byte(),
+            Self::Answer { .. } => FrameType::AgentResponse.to_byte(),
+            Self::Flow { .. } => FrameType::FlowControl.to_byte(),
+            Self::Health { .. } => FrameType::HealthStatus.to_byte(),
+            Self::Report { frame, .. } | Self::WrongDirection(frame) | Self::Unreadable(frame) => {
+                frame.to_byte()
+            }
+            Self::Ping(_) => FrameType::Ping.to_byte(),
+            Self::Pong => FrameType::Pong.to_byte(),
+            Self::Unknown(byte) => *byte,
+        }
+    }
+}
+
+impl<P> FromProxy<P> {
+    /// The type byte under which the frame came.
+    pub const fn type_byte(&self) -> u8 {
+        match self {
+            Self::Offer(_) => FrameType::HandshakeRequest.to_byte(),
+            Self::HandshakeAnswer(_) => FrameType::HandshakeResponse.to_byte(),
+            Self::Event { kind, .. } => kind.frame_type().to_byte(),
+            Self::Cancel { .. } => FrameType::Cancel.to_byte(),
+            Self::WrongDirection(frame) | Self::Unreadable(frame) => frame.to_byte(),
+            Self::Ping(_) => FrameType::Ping.to_byte(),
+            Self::Pong => FrameType::Pong.to_byte(),
+            Self::Unknown(byte) => *byte,
+        }
+    }
+}

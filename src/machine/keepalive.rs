@@ -162,6 +162,14 @@ impl Keepalive {
     }
 }
 
+/// Silence after which a peer is given up.
+pub(crate) const fn silence(limits: KeepaliveLimits) -> Duration {
+    match limits.interval {
+        Some(interval) => interval.saturating_add(limits.timeout),
+        None => limits.timeout,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

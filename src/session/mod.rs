@@ -72,4 +72,9 @@ impl Intake {
         self.held.extend_from_slice(bytes);
         true
     }
+
+    /// Bytes allocated for what has come and was not acted on yet.
+    const fn capacity(&self) -> usize {
+        self.decoder.buffered_capacity().saturating_add(self.held.capacity())
+    }
 }

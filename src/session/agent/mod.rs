@@ -1,125 +1,29 @@
 //! The agent's end of a connection, in bytes.
 
+mod event;
+mod read;
+mod settings;
+mod write;
+
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::mem;
 
 use crate::machine::{
-    AgentConnection, AgentEvent, AgentLimits, AgentStats, AnswerError, CloseReason, ConnectionState,
-    DecisionError, ExchangeId, FromProxy, Pending, Refusal, Tally, Timestamp, ToProxy, Violation,
-    handshake::Stage,
+    AgentConnection, AgentEvent, AgentStats, AnswerError, CloseReason, ConnectionState, DecisionError, Tally,
+    Timestamp, Violation, handshake::Stage,
 };
 use crate::wire::{
-    Answer, Cancel, CancelReason, ConfigUpdateRequest, CorrelationId, DecodeError, Decoder, EncodeError,
-    Encoding, Event, EventKind, FlowControl, ForwardRequest, ForwardResponse, Frame, FrameType, HealthState,
-    HealthStatus, Kind, MAX_FRAME, MAX_FRAME_BEFORE_REGISTRATION, MetricsReport, PROTOCOL_VERSION, Ping,
-    Registration, RegistrationResponse, encode_frame, encode_message, event_ids,
+    ConfigUpdateRequest, Decoder, EncodeError, Encoding, ForwardRequest, ForwardResponse, FrameType,
+    HealthStatus, MetricsReport, PROTOCOL_VERSION, RegistrationResponse,
 };
 
+use super::Intake;
 use super::message::EncodedAnswer;
 use super::proxy::bounded;
-use super::{Intake, WRITE_MARK, misplaced, read_handshake};
-
-/// How an agent's sessions behave.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AgentSettings {
-    /// The machine's limits.
-    pub limits: AgentLimits,
-    /// Longest frame in either direction, type byte included. Default and at most 16 MiB.
-    pub max_frame: u32,
-    /// Longest frame before registration. Default 64 KiB.
-    pub max_opening_frame: u32,
-    /// Bytes waiting for the socket at which no more answers are written. Default 256 KiB.
-    pub write_mark: usize,
-    /// Encodings this agent takes besides JSON, the best first. Default: none.
-    pub encodings: Vec<Encoding>,
-    /// What this agent says of itself. `supported_encodings` is filled in from `encodings`.
-    pub registration: Registration,
-}
-
-impl AgentSettings {
-    /// The defaults, for an agent that says `registration` of itself.
-    pub fn new(registration: Registration) -> Self {
-        Self {
-            limits: AgentLimits::default(),
-            max_frame: MAX_FRAME,
-            max_opening_frame: MAX_FRAME_BEFORE_REGISTRATION,
-            write_mark: WRITE_MARK,
-            encodings: Vec::new(),
-            registration,
-        }
-    }
-}
-
-/// A proxy's forward handshake that awaits the agent's decision, and the right to take it, once.
-#[derive(Debug)]
-#[must_use = "a handshake that is neither accepted nor rejected holds the connection until its deadline"]
-pub struct PendingForward {
-    /// What the proxy says of itself.
-    pub request: ForwardRequest,
-    pending: Pending<Vec<u8>>,
-}
-
-/// An event that awaits its answer: what it is, and what its answer must carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// Names the event towards [`AgentSession::answer`].
-    pub exchange: ExchangeId,
-    /// What kind of event.
-    pub kind: EventKind,
-    /// The request it belongs to.
-    pub id: CorrelationId,
-    echo: Option<ExchangeId>,
-    encoding: Encoding,
-    max_frame: u32,
-    payload: Vec<u8>,
-}
-
-impl Receipt {
-    /// Reads the event.
-    ///
-    /// # Errors
-    /// If it can't be read. It must be answered all the same.
-    pub fn event(&self) -> Result<Event, DecodeError> {
-        Event::decode(self.kind, self.encoding, &self.payload)
-    }
-
-    /// Encodes the event's answer, its ids written into it.
-    ///
-    /// # Errors
-    /// If the answer fits no frame, or its encoding was not compiled in.
-    pub fn encode(&self, mut answer: Answer) -> Result<EncodedAnswer, EncodeError> {
-        answer.audit.set_ids(&self.id, self.echo.map(|echo| echo.0));
-        let mut framed = Vec::new();
-        encode_message(FrameType::AgentResponse, self.encoding, &answer, self.max_frame, &mut framed)?;
-        let payload = framed.split_off(crate::wire::HEADER_LEN);
-        Ok(EncodedAnswer { exchange: self.exchange, payload })
-    }
-}
-
-/// What happened, for the application.
-#[derive(Debug)]
-pub enum AgentSessionEvent {
-    /// A proxy that dialled us offers its handshake: decide.
-    Handshake(Box<PendingForward>),
-    /// The handshake is done; events will come.
-    Opened {
-        /// What the proxy answered to the registration; `None` after a forward handshake.
-        response: Option<Box<RegistrationResponse>>,
-    },
-    /// An event to be answered, once.
-    Event(Box<Receipt>),
-    /// Nobody waits for the answer to this event any more. It is still to be answered.
-    Cancelled {
-        /// Which event.
-        exchange: ExchangeId,
-        /// Why.
-        reason: CancelReason,
-    },
-    /// The connection has ended. Always the last event.
-    Closed(CloseReason),
-}
+pub use event::{AgentSessionEvent, PendingForward, Receipt};
+use read::{read_frame, read_opening};
+pub use settings::AgentSettings;
 
 /// What the peer said in the handshake, from when it came until it is fetched.
 #[derive(Clone, Debug, PartialEq)]
@@ -442,119 +346,6 @@ impl AgentSession {
             encoding: Encoding::Json,
         }
     }
-
-    fn encode(&self, frame: ToProxy<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let (encoding, limit, timestamp_ms) =
-            (self.encoding, self.settings.max_frame, self.clock.as_millis());
-        match frame {
-            ToProxy::Offer(payload) => encode_frame(FrameType::HandshakeRequest, &payload, limit, out)?,
-            ToProxy::HandshakeAnswer(payload) => {
-                encode_frame(FrameType::HandshakeResponse, &payload, limit, out)?
-            }
-            ToProxy::Refuse(reason) => {
-                let response = ForwardResponse { error: Some(reason.to_string()), ..self.forward_response() };
-                encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, limit, out)?;
-            }
-            ToProxy::Answer { payload, .. } => encode_frame(FrameType::AgentResponse, &payload, limit, out)?,
-            ToProxy::AnswerUnseen { id, echo } => {
-                let mut answer = Answer::allow().with_reason_code("cancelled");
-                answer.audit.set_ids(&id, echo.map(|echo| echo.0));
-                encode_message(FrameType::AgentResponse, encoding, &answer, limit, out)?;
-            }
-            ToProxy::Flow(action) => {
-                let flow = FlowControl { correlation_id: None, action, timestamp_ms };
-                encode_message(FrameType::FlowControl, encoding, &flow, limit, out)?;
-            }
-            ToProxy::Draining => {
-                let health = HealthStatus {
-                    agent_id: self.settings.registration.agent_id.clone(),
-                    state: HealthState::Draining { eta_ms: None },
-                    timestamp_ms,
-                    ..HealthStatus::default()
-                };
-                encode_message(FrameType::HealthStatus, encoding, &health, limit, out)?;
-            }
-            ToProxy::Report { frame, payload } => encode_frame(frame, &payload, limit, out)?,
-            ToProxy::Ping { sequence } => {
-                encode_message(FrameType::Ping, encoding, &Ping { sequence, timestamp_ms }, limit, out)?;
-            }
-            ToProxy::Pong(payload) => encode_frame(FrameType::Pong, &payload, limit, out)?,
-        }
-        Ok(())
-    }
-}
-
-/// Reads a frame that comes during the handshake.
-fn read_opening(stage: Stage, frame: Frame<'_>, peer: &mut Peer) -> Result<FromProxy<Vec<u8>>, Violation> {
-    match (stage, frame.kind, peer) {
-        (Stage::AwaitingOffer, Kind::Known(FrameType::HandshakeRequest), Peer::Dialled(slot)) => {
-            *slot = Some(Box::new(read_handshake(FrameType::HandshakeRequest, frame.payload)?));
-            Ok(FromProxy::Offer(Vec::new()))
-        }
-        (Stage::AwaitingAnswer, Kind::Known(FrameType::HandshakeResponse), Peer::Registered(slot)) => {
-            let response: RegistrationResponse = read_handshake(FrameType::HandshakeResponse, frame.payload)?;
-            let verdict = match response.success {
-                true => Ok(()),
-                false => Err(Refusal(response.error.clone().unwrap_or_else(|| "no reason given".into()))),
-            };
-            *slot = Some(Box::new(response));
-            Ok(FromProxy::HandshakeAnswer(verdict))
-        }
-        _ => Err(misplaced(&frame)),
-    }
-}
-
-/// Reads a frame on an open connection. An event whose ids can't be read can't be answered either,
-/// and an event that stays unanswered shuts its id for ever: that is worth the connection.
-fn read_frame(
-    encoding: Encoding,
-    frame: Frame<'_>,
-    last_exchange: &mut u64,
-) -> Result<FromProxy<Vec<u8>>, Violation> {
-    let payload = frame.payload;
-    let known = match frame.kind {
-        Kind::Known(known) => known,
-        Kind::Unknown(byte) => return Ok(FromProxy::Unknown(byte)),
-    };
-    if let Some(kind) = EventKind::from_frame_type(known) {
-        let ids = event_ids(encoding, payload)
-            .map_err(|error| Violation::UnreadableEvent { frame: known, detail: error.to_string() })?;
-        *last_exchange = last_exchange.saturating_add(1);
-        return Ok(FromProxy::Event {
-            exchange: ExchangeId(*last_exchange),
-            kind,
-            id: ids.correlation_id,
-            echo: ids.exchange_id.map(ExchangeId),
-            payload: payload.to_vec(),
-        });
-    }
-    Ok(match known {
-        FrameType::Cancel => match encoding.decode::<Cancel>(payload) {
-            Ok(cancel) => FromProxy::Cancel {
-                id: cancel.correlation_id,
-                echo: cancel.exchange_id.map(ExchangeId),
-                reason: cancel.reason,
-            },
-            Err(_) => FromProxy::Unreadable(known),
-        },
-        FrameType::Ping => FromProxy::Ping(payload.to_vec()),
-        FrameType::Pong => FromProxy::Pong,
-        FrameType::HandshakeRequest => FromProxy::Offer(Vec::new()),
-        FrameType::HandshakeResponse => FromProxy::HandshakeAnswer(Err(Refusal(String::new()))),
-        FrameType::AgentResponse
-        | FrameType::HealthStatus
-        | FrameType::MetricsReport
-        | FrameType::ConfigUpdateRequest
-        | FrameType::FlowControl
-        | FrameType::RequestHeaders
-        | FrameType::RequestBodyChunk
-        | FrameType::ResponseHeaders
-        | FrameType::ResponseBodyChunk
-        | FrameType::RequestComplete
-        | FrameType::WebSocketFrame
-        | FrameType::GuardrailInspect
-        | FrameType::Configure => FromProxy::WrongDirection(known),
-    })
 }
 
 /// Those of `encodings` that were compiled in.

@@ -1,105 +1,33 @@
 //! The proxy's end of a connection, in bytes.
 
+mod event;
+mod read;
+mod settings;
+mod write;
+
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
 use crate::machine::{
-    Backlog, CancelError, CloseReason, ConnectionState, DecisionError, Ending, ExchangeId, FromAgent,
-    Matching, Patience, Pending, ProxyConnection, ProxyEvent, ProxyLimits, ProxyStats, Refusal, Shut,
-    Submission, Tally, Terms, Timestamp, ToAgent, Violation, handshake::Stage,
+    Backlog, CancelError, CloseReason, ConnectionState, DecisionError, ExchangeId, FromAgent, Matching,
+    Patience, ProxyConnection, ProxyEvent, ProxyStats, Refusal, Shut, Submission, Tally, Terms, Timestamp,
+    Violation, handshake::Stage,
 };
 use crate::wire::{
-    Cancel, CancelReason, Capabilities, ConfigUpdateRequest, CorrelationId, Decoder, Dialect, EncodeError,
-    Encoding, EventKind, FlowControl, ForwardRequest, ForwardResponse, Frame, FrameType, HealthState,
-    HealthStatus, Kind, MAX_FRAME, MAX_FRAME_BEFORE_REGISTRATION, MetricsReport, PROTOCOL_VERSION, Ping,
-    Registration, RegistrationResponse, answer_ids, append_exchange_id, encode_frame, encode_message,
+    CancelReason, Capabilities, CorrelationId, Decoder, EncodeError, Encoding, EventKind, ForwardRequest,
+    ForwardResponse, FrameType, PROTOCOL_VERSION, Registration, RegistrationResponse, encode_message,
 };
 
+use super::Intake;
 use super::message::{EncodedEvent, SendError};
-use super::{Intake, WRITE_MARK, misplaced, read_handshake};
+pub use event::{Grant, PendingRegistration, ProxySessionEvent};
+use read::{Opening, read_frame, read_opening};
+pub use settings::ProxySettings;
 
 /// Room that an exchange id takes in an event: its name, its quotes, twenty digits.
 const EXCHANGE_ID_ROOM: usize = 40;
-
-/// How a proxy's sessions behave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProxySettings {
-    /// The machine's limits.
-    pub limits: ProxyLimits,
-    /// Longest frame in either direction, type byte included. Default and at most 16 MiB.
-    pub max_frame: u32,
-    /// Longest frame before registration. Default 64 KiB.
-    pub max_opening_frame: u32,
-    /// Bytes waiting for the socket at which no more events are written. Default 256 KiB.
-    pub write_mark: usize,
-    /// Encodings this proxy takes, the best first. JSON is always understood. Default: JSON only.
-    pub encodings: Vec<Encoding>,
-    /// Whether to use exchange ids with agents that echo them. Default yes.
-    pub exchange_ids: bool,
-    /// What the proxy calls itself.
-    pub proxy_id: String,
-    /// The proxy's version, as agents are told.
-    pub proxy_version: String,
-}
-
-impl Default for ProxySettings {
-    fn default() -> Self {
-        Self {
-            limits: ProxyLimits::default(),
-            max_frame: MAX_FRAME,
-            max_opening_frame: MAX_FRAME_BEFORE_REGISTRATION,
-            write_mark: WRITE_MARK,
-            encodings: Vec::from([Encoding::Json]),
-            exchange_ids: true,
-            proxy_id: "dialback-proxy".into(),
-            proxy_version: env!("CARGO_PKG_VERSION").into(),
-        }
-    }
-}
-
-/// A registration that awaits the application's decision, and the right to take it, once.
-#[derive(Debug)]
-#[must_use = "a registration that is neither accepted nor rejected holds the connection until its deadline"]
-pub struct PendingRegistration {
-    /// What the agent says of itself.
-    pub registration: Registration,
-    pending: Pending<Vec<u8>>,
-}
-
-/// What an accepted agent is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// The connection's name, unlike that of any other connection.
-    pub connection_id: String,
-}
-
-/// What happened, for the application.
-#[derive(Debug)]
-pub enum ProxySessionEvent {
-    /// An agent wants to register: decide.
-    Registration(Box<PendingRegistration>),
-    /// The handshake is done; events may be submitted.
-    Opened,
-    /// An exchange reached its end. Told once per submitted event.
-    Ended {
-        /// Which one.
-        exchange: ExchangeId,
-        /// How. An answer is still encoded: see [`crate::wire::Answer`] and [`ProxySession::encoding`].
-        ending: Ending<Vec<u8>>,
-    },
-    /// The agent reported its health.
-    Health(Box<HealthStatus>),
-    /// The agent reported metrics.
-    Metrics(Box<MetricsReport>),
-    /// The agent asks for configuration.
-    ConfigUpdate(Box<ConfigUpdateRequest>),
-    /// Nothing new is admitted from here on.
-    Draining,
-    /// The connection has ended. Always the last event.
-    Closed(CloseReason),
-}
 
 /// Which handshake a session has.
 #[derive(Clone, Debug, PartialEq)]
@@ -518,107 +446,6 @@ impl ProxySession {
         }
         self.encoding.decode(payload).ok().map(|request| ProxySessionEvent::ConfigUpdate(Box::new(request)))
     }
-
-    fn encode(&self, frame: ToAgent<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let (encoding, limit, timestamp_ms) =
-            (self.encoding, self.settings.max_frame, self.clock.as_millis());
-        match frame {
-            ToAgent::Offer(payload) => encode_frame(FrameType::HandshakeRequest, &payload, limit, out)?,
-            ToAgent::HandshakeAnswer(payload) => {
-                encode_frame(FrameType::HandshakeResponse, &payload, limit, out)?
-            }
-            ToAgent::Refuse(reason) => {
-                let response = RegistrationResponse { error: Some(reason.to_string()), ..self.response() };
-                encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, limit, out)?;
-            }
-            ToAgent::Event { kind, exchange, mut payload, .. } => {
-                if let Some(exchange) = exchange {
-                    append_exchange_id(encoding, 0, &mut payload, exchange.0)?;
-                }
-                encode_frame(kind.frame_type(), &payload, limit, out)?;
-            }
-            ToAgent::Cancel { id, exchange, reason } => {
-                let exchange_id = exchange.map(|exchange| exchange.0);
-                let cancel = Cancel { correlation_id: id, reason, timestamp_ms, exchange_id };
-                encode_message(FrameType::Cancel, encoding, &cancel, limit, out)?;
-            }
-            ToAgent::Ping { sequence } => {
-                encode_message(FrameType::Ping, encoding, &Ping { sequence, timestamp_ms }, limit, out)?;
-            }
-            ToAgent::Pong(payload) => encode_frame(FrameType::Pong, &payload, limit, out)?,
-        }
-        Ok(())
-    }
-}
-
-/// What an opening frame holds for the machine.
-enum Opening {
-    Frame(FromAgent<Vec<u8>>),
-    Answer(Box<ForwardResponse>),
-}
-
-/// Reads a frame that comes during the handshake.
-fn read_opening(stage: Stage, frame: Frame<'_>, peer: &mut Peer) -> Result<Opening, Violation> {
-    match (stage, frame.kind, peer) {
-        (Stage::AwaitingOffer, Kind::Known(FrameType::HandshakeRequest), Peer::Dialled(slot)) => {
-            // A foreign registration may well parse, and would then be an agent without events.
-            if let Some(dialect) = Dialect::of_frame(&frame) {
-                return Err(Violation::Foreign(dialect));
-            }
-            *slot = Some(Box::new(read_handshake(FrameType::HandshakeRequest, frame.payload)?));
-            Ok(Opening::Frame(FromAgent::Offer(Vec::new())))
-        }
-        (Stage::AwaitingAnswer, Kind::Known(FrameType::HandshakeResponse), _) => {
-            Ok(Opening::Answer(Box::new(read_handshake(FrameType::HandshakeResponse, frame.payload)?)))
-        }
-        _ => Err(misplaced(&frame)),
-    }
-}
-
-/// Reads a frame on an open connection.
-fn read_frame(encoding: Encoding, frame: Frame<'_>) -> Opening {
-    let payload = frame.payload;
-    let known = match frame.kind {
-        Kind::Known(known) => known,
-        Kind::Unknown(byte) => return Opening::Frame(FromAgent::Unknown(byte)),
-    };
-    let read = match known {
-        FrameType::AgentResponse => answer_ids(encoding, payload).ok().map(|ids| FromAgent::Answer {
-            id: ids.correlation_id.map(CorrelationId::from),
-            exchange: ids.exchange_id.map(ExchangeId),
-            payload: payload.to_vec(),
-        }),
-        FrameType::FlowControl => encoding
-            .decode::<FlowControl>(payload)
-            .ok()
-            .map(|flow| FromAgent::Flow { id: flow.correlation_id, action: flow.action }),
-        FrameType::HealthStatus => encoding.decode::<HealthStatus>(payload).ok().map(|health| {
-            let draining = matches!(health.state, HealthState::Draining { .. });
-            FromAgent::Health { draining, payload: payload.to_vec() }
-        }),
-        FrameType::MetricsReport => encoding
-            .decode::<MetricsReport>(payload)
-            .ok()
-            .map(|_| FromAgent::Report { frame: known, payload: payload.to_vec() }),
-        FrameType::ConfigUpdateRequest => encoding
-            .decode::<ConfigUpdateRequest>(payload)
-            .ok()
-            .map(|_| FromAgent::Report { frame: known, payload: payload.to_vec() }),
-        FrameType::Ping => Some(FromAgent::Ping(payload.to_vec())),
-        FrameType::Pong => Some(FromAgent::Pong),
-        FrameType::HandshakeRequest => Some(FromAgent::Offer(Vec::new())),
-        FrameType::HandshakeResponse => Some(FromAgent::HandshakeAnswer(Err(Refusal(String::new())))),
-        FrameType::RequestHeaders
-        | FrameType::RequestBodyChunk
-        | FrameType::ResponseHeaders
-        | FrameType::ResponseBodyChunk
-        | FrameType::RequestComplete
-        | FrameType::WebSocketFrame
-        | FrameType::GuardrailInspect
-        | FrameType::Configure
-        | FrameType::Cancel => Some(FromAgent::WrongDirection(known)),
-    };
-    Opening::Frame(read.unwrap_or(FromAgent::Unreadable(known)))
 }
 
 /// A message's JSON, if it fits a frame of `limit` bytes.

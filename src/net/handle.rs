@@ -1,0 +1,247 @@
+//! The proxy's handle to a connected agent.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::machine::{CloseReason, ConnectionState, ProxyStats, Shut};
+use crate::session::ProxySession;
+use crate::wire::{
+    CancelReason, Capabilities, Configure, CorrelationId, Encoding, Event, GuardrailInspect, HealthStatus,
+    RequestBodyChunk, RequestComplete, RequestHeaders, ResponseBodyChunk, ResponseHeaders, WebSocketFrame,
+};
+
+use super::ask::Ask;
+use super::proxy::{ProxySide, Report, Reports};
+use super::shared::{Shared, drive};
+use super::sync::Arc;
+
+drive!(ProxySession, crate::session::ProxySessionEvent, ProxySide);
+
+/// Counters of a connection, and what is under way on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// What the connection has seen so far.
+    pub totals: ProxyStats,
+    /// Unanswered events on the wire, abandoned ones included.
+    pub in_flight: usize,
+    /// Events that wait to be written.
+    pub waiting: usize,
+}
+
+/// A connected agent, to be asked about requests.
+///
+/// Cheap to clone. The connection lives as long as a handle or a [`PendingAnswer`] of it: dropping
+/// the last one closes it. Every method but the `async` ones returns at once.
+///
+/// [`PendingAnswer`]: super::PendingAnswer
+#[derive(Clone)]
+pub struct AgentHandle {
+    pub(super) connection: Arc<Connection>,
+}
+
+/// Who is at the other end.
+pub(super) struct Identity {
+    pub(super) agent_id: String,
+    pub(super) connection_id: String,
+    pub(super) capabilities: Capabilities,
+    pub(super) metadata: Option<Value>,
+}
+
+/// What all handles of a connection share.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared<ProxySession>>,
+    pub(super) identity: Identity,
+    pub(super) encoding: Encoding,
+    pub(super) request_timeout: Duration,
+    pub(super) closed: watch::Receiver<Option<CloseReason>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.command(|core, _| core.session.close());
+    }
+}
+
+impl AgentHandle {
+    // ---- questions ----
+
+    /// What the agent calls itself.
+    pub fn agent_id(&self) -> &str {
+        &self.connection.identity.agent_id
+    }
+
+    /// The connection's name, unlike that of any other connection.
+    pub fn connection_id(&self) -> &str {
+        &self.connection.identity.connection_id
+    }
+
+    /// What the agent said it can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.connection.identity.capabilities
+    }
+
+    /// What the agent said of itself besides, in a form of its own.
+    pub fn metadata(&self) -> Option<&Value> {
+        self.connection.identity.metadata.as_ref()
+    }
+
+    /// How payloads are encoded on this connection.
+    pub fn encoding(&self) -> Encoding {
+        self.connection.encoding
+    }
+
+    /// Where the connection stands.
+    pub fn state(&self) -> ConnectionState {
+        self.connection.shared.look(|core| core.session.state())
+    }
+
+    /// Counters, and what is under way.
+    pub fn stats(&self) -> Stats {
+        self.connection.shared.look(|core| Stats {
+            totals: core.session.stats(),
+            in_flight: core.session.in_flight(),
+            waiting: core.session.waiting(),
+        })
+    }
+
+    /// Unanswered events on the wire, abandoned ones included.
+    pub fn in_flight(&self) -> usize {
+        self.connection.shared.look(|core| core.session.in_flight())
+    }
+
+    /// Why no event could be written now; `None` if one could, or if the connection has ended.
+    pub fn shut(&self) -> Option<Shut> {
+        self.connection.shared.look(|core| core.session.shut())
+    }
+
+    /// Whether the agent has paused the connection.
+    pub fn is_paused(&self) -> bool {
+        self.shut() == Some(Shut::Paused)
+    }
+
+    /// Whether an event of a new request could be written now.
+    pub fn can_accept(&self) -> bool {
+        self.connection
+            .shared
+            .look(|core| core.session.state() == ConnectionState::Open && core.session.shut().is_none())
+    }
+
+    /// The health that the agent reported last.
+    pub fn health(&self) -> Option<HealthStatus> {
+        self.connection.shared.look(|core| core.side.health.as_deref().cloned())
+    }
+
+    // ---- asking ----
+
+    /// Prepares to ask the agent about an event. Nothing is done until the [`Ask`] is awaited or sent.
+    pub fn ask(&self, event: impl Into<Event>) -> Ask {
+        Ask::new(Arc::clone(&self.connection), event.into())
+    }
+
+    /// Asks about a request's headers.
+    pub fn request_headers(&self, event: RequestHeaders) -> Ask {
+        self.ask(event)
+    }
+
+    /// Asks about a piece of a request's body.
+    pub fn request_body_chunk(&self, event: RequestBodyChunk) -> Ask {
+        self.ask(event)
+    }
+
+    /// Asks about a response's headers.
+    pub fn response_headers(&self, event: ResponseHeaders) -> Ask {
+        self.ask(event)
+    }
+
+    /// Asks about a piece of a response's body.
+    pub fn response_body_chunk(&self, event: ResponseBodyChunk) -> Ask {
+        self.ask(event)
+    }
+
+    /// Tells the agent that a request is over.
+    pub fn request_complete(&self, event: RequestComplete) -> Ask {
+        self.ask(event)
+    }
+
+    /// Asks about a WebSocket frame.
+    pub fn websocket_frame(&self, event: WebSocketFrame) -> Ask {
+        self.ask(event)
+    }
+
+    /// Asks for content to be inspected.
+    pub fn guardrail_inspect(&self, event: GuardrailInspect) -> Ask {
+        self.ask(event)
+    }
+
+    /// Gives the agent its configuration.
+    pub fn configure(&self, event: Configure) -> Ask {
+        self.ask(event)
+    }
+
+    // ---- commands ----
+
+    /// Gives up everything that is under way about one request. Returns how many events that were.
+    pub fn cancel_request(&self, correlation_id: &str, reason: CancelReason) -> usize {
+        let id = CorrelationId::from(correlation_id);
+        self.connection.shared.command(|core, now| core.session.cancel_request(&id, reason, now))
+    }
+
+    /// Gives up everything that is under way. Returns how many events that were.
+    pub fn cancel_all(&self, reason: CancelReason) -> usize {
+        self.connection.shared.command(|core, now| core.session.cancel_all(reason, now))
+    }
+
+    /// Takes no new event, waits for the answers that are owed, at most for `within`, and closes.
+    /// Returns why the connection ended in the end. The drain goes on if the future is dropped.
+    pub async fn drain(&self, within: Duration) -> CloseReason {
+        self.connection.shared.command(|core, now| core.session.drain(now.after(within), now));
+        self.closed().await
+    }
+
+    /// Closes now. What is unanswered ends as lost.
+    pub fn close(&self) {
+        self.connection.shared.command(|core, _| core.session.close());
+    }
+
+    /// Waits for the end of the connection and returns its reason. Does not keep the connection
+    /// from ending.
+    pub async fn closed(&self) -> CloseReason {
+        let mut closed = self.connection.closed.clone();
+        match closed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(CloseReason::TransportLost),
+            Err(_) => CloseReason::TransportLost,
+        }
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.state() == ConnectionState::Closed
+    }
+
+    /// What the agent reports of its own accord: health, metrics, requests for configuration.
+    ///
+    /// Up to 64 reports wait for a reader; the oldest are dropped first, and counted. The first
+    /// call also gets what came before it.
+    pub fn reports(&self) -> Reports {
+        self.connection.shared.command(|core, _| core.side.subscribe())
+    }
+}
+
+impl fmt::Debug for AgentHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentHandle")
+            .field("agent_id", &self.agent_id())
+            .field("connection_id", &self.connection_id())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync + Clone>() {}
+    is_send_and_sync::<AgentHandle>();
+    is_send_and_sync::<Report>();
+};

@@ -1,0 +1,151 @@
+//! What an agent's author writes: a handler, with a method per kind of event.
+
+use std::future::Future;
+
+use tokio::sync::watch;
+
+use crate::machine::CloseReason;
+use crate::wire::{
+    Answer, CancelReason, Configure, CorrelationId, Event, GuardrailInspect, RegistrationResponse,
+    RequestBodyChunk, RequestComplete, RequestHeaders, ResponseBodyChunk, ResponseHeaders, WebSocketFrame,
+};
+
+/// Answers events. Every method has a default that allows; write those for the kinds of event
+/// that the agent registers for.
+///
+/// Events of one request come one after the other, those of different requests at the same time,
+/// each in a task of its own. An answer's ids are filled in.
+///
+/// Nothing here can let a request pass by accident: a handler that panics is answered for with a
+/// block and the reason code `handler_panicked`, an event that can't be read with
+/// `unreadable_event`, an answer that fits no frame with `answer_too_large`, all with status 500.
+pub trait Handler: Send + Sync + 'static {
+    /// A request's headers.
+    fn on_request_headers(&self, event: RequestHeaders, cx: Context) -> impl Future<Output = Answer> + Send {
+        allow(event, cx)
+    }
+
+    /// A piece of a request's body.
+    fn on_request_body_chunk(
+        &self,
+        event: RequestBodyChunk,
+        cx: Context,
+    ) -> impl Future<Output = Answer> + Send {
+        allow(event, cx)
+    }
+
+    /// A response's headers.
+    fn on_response_headers(
+        &self,
+        event: ResponseHeaders,
+        cx: Context,
+    ) -> impl Future<Output = Answer> + Send {
+        allow(event, cx)
+    }
+
+    /// A piece of a response's body.
+    fn on_response_body_chunk(
+        &self,
+        event: ResponseBodyChunk,
+        cx: Context,
+    ) -> impl Future<Output = Answer> + Send {
+        allow(event, cx)
+    }
+
+    /// A request is over. The answer decides nothing any more.
+    fn on_request_complete(
+        &self,
+        event: RequestComplete,
+        cx: Context,
+    ) -> impl Future<Output = Answer> + Send {
+        allow(event, cx)
+    }
+
+    /// A WebSocket frame.
+    fn on_websocket_frame(&self, event: WebSocketFrame, cx: Context) -> impl Future<Output = Answer> + Send {
+        allow(event, cx)
+    }
+
+    /// Content to be inspected.
+    fn on_guardrail_inspect(
+        &self,
+        event: GuardrailInspect,
+        cx: Context,
+    ) -> impl Future<Output = Answer> + Send {
+        allow(event, cx)
+    }
+
+    /// The agent's configuration.
+    fn on_configure(&self, event: Configure, cx: Context) -> impl Future<Output = Answer> + Send {
+        allow(event, cx)
+    }
+
+    /// A connection has opened. `response` is what the proxy said to the registration; `None` if
+    /// the proxy dialled. Must return soon.
+    fn on_opened(&self, response: Option<&RegistrationResponse>) {
+        let _ = response;
+    }
+
+    /// A connection has ended. Must return soon.
+    fn on_closed(&self, reason: &CloseReason) {
+        let _ = reason;
+    }
+}
+
+fn allow<T: Send>(event: T, cx: Context) -> impl Future<Output = Answer> + Send {
+    drop((event, cx));
+    std::future::ready(Answer::allow())
+}
+
+/// Hands an event to the method of its kind.
+pub(super) async fn dispatch<H: Handler>(handler: &H, event: Event, cx: Context) -> Answer {
+    match event {
+        Event::RequestHeaders(event) => handler.on_request_headers(event, cx).await,
+        Event::RequestBodyChunk(event) => handler.on_request_body_chunk(event, cx).await,
+        Event::ResponseHeaders(event) => handler.on_response_headers(event, cx).await,
+        Event::ResponseBodyChunk(event) => handler.on_response_body_chunk(event, cx).await,
+        Event::RequestComplete(event) => handler.on_request_complete(event, cx).await,
+        Event::WebSocketFrame(event) => handler.on_websocket_frame(event, cx).await,
+        Event::GuardrailInspect(event) => handler.on_guardrail_inspect(event, cx).await,
+        Event::Configure(event) => handler.on_configure(event, cx).await,
+    }
+}
+
+/// What surrounds an event: its request, and whether anybody still waits for the answer.
+#[derive(Clone, Debug)]
+pub struct Context {
+    correlation_id: CorrelationId,
+    cancelled: watch::Receiver<Option<CancelReason>>,
+}
+
+impl Context {
+    pub(super) const fn new(
+        correlation_id: CorrelationId,
+        cancelled: watch::Receiver<Option<CancelReason>>,
+    ) -> Self {
+        Self { correlation_id, cancelled }
+    }
+
+    /// The request that the event belongs to.
+    pub const fn correlation_id(&self) -> &CorrelationId {
+        &self.correlation_id
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.borrow().is_some()
+    }
+
+    /// Waits until nobody waits for the answer any more, and says why:
+    /// [`CancelReason::ProxyShutdown`] if the connection has ended. A handler that does not heed
+    /// this is dropped after the grace time. Never resolves for an event that was answered.
+    pub async fn cancelled(&self) -> CancelReason {
+        let mut cancelled = self.cancelled.clone();
+        if let Ok(reason) = cancelled.wait_for(Option::is_some).await
+            && let Some(reason) = *reason
+        {
+            return reason;
+        }
+        std::future::pending().await
+    }
+}

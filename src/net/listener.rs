@@ -1,0 +1,275 @@
+//! Listening for agents on a Unix or TCP socket.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use super::accept::Acceptor;
+use super::config::{ConfigError, ListenerConfig};
+use super::driver::Stream;
+use super::handle::AgentHandle;
+use super::proxy::Delivery;
+
+/// How long to wait after the system failed to accept, for want of descriptors for instance.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Accepts agents on a socket.
+///
+/// Handshakes run from the moment of binding, each in a task of its own; [`Listener::accept`]
+/// fetches the agents that have registered. Dropping the listener stops accepting and removes its
+/// socket file, if that is still its own; agents that were fetched stay connected.
+pub struct Listener {
+    // Before `accepting`, so that the file goes before the socket does.
+    #[cfg(unix)]
+    file: Option<super::unix::SocketFile>,
+    acceptor: Acceptor,
+    queue: tokio::sync::Mutex<mpsc::Receiver<AgentHandle>>,
+    closing: watch::Sender<bool>,
+    accepting: Accepting,
+    local_addr: Option<SocketAddr>,
+}
+
+impl Listener {
+    /// Listens on a Unix socket at `path`.
+    ///
+    /// A socket that nobody listens on any more is replaced. Anything else at `path` is left as
+    /// it is and makes this fail.
+    ///
+    /// # Errors
+    /// [`BindError`] says what stands against it.
+    #[cfg(unix)]
+    pub async fn bind_unix(path: impl AsRef<Path>, config: ListenerConfig) -> Result<Self, BindError> {
+        let path = path.as_ref();
+        let acceptor = Acceptor::new(config.clone())?;
+        let (listener, file) = super::unix::bind(path, config.backlog, config.unix_mode)?;
+        let listener = tokio::net::UnixListener::from_std(listener)
+            .map_err(|source| BindError::Io { place: path.display().to_string(), source })?;
+        tracing::info!(path = %path.display(), "listening for agents");
+        Ok(Self { file: Some(file), ..Self::start(acceptor, &config, listener) })
+    }
+
+    /// Listens on a TCP address. Port 0 takes a free one; see [`Listener::local_addr`].
+    ///
+    /// The protocol neither encrypts nor authenticates the connection beyond the tokens in the
+    /// policy. Across machines, wrap the streams in TLS and use [`Acceptor`].
+    ///
+    /// # Errors
+    /// [`BindError`] says what stands against it.
+    pub async fn bind_tcp(addr: SocketAddr, config: ListenerConfig) -> Result<Self, BindError> {
+        let acceptor = Acceptor::new(config.clone())?;
+        let listener = listen_tcp(addr, config.backlog)
+            .map_err(|source| BindError::Io { place: addr.to_string(), source })?;
+        let local_addr = listener.local_addr().ok();
+        tracing::info!(addr = %local_addr.unwrap_or(addr), "listening for agents");
+        Ok(Self { local_addr, ..Self::start(acceptor, &config, listener) })
+    }
+
+    fn start<L: Accept>(acceptor: Acceptor, config: &ListenerConfig, listener: L) -> Self {
+        let (sender, receiver) = mpsc::channel(config.accept_queue);
+        let accepting = tokio::spawn(accept_all(listener, acceptor.clone(), sender)).abort_handle();
+        Self {
+            acceptor,
+            queue: tokio::sync::Mutex::new(receiver),
+            closing: watch::Sender::new(false),
+            accepting: Accepting(accepting),
+            local_addr: None,
+            #[cfg(unix)]
+            file: None,
+        }
+    }
+
+    /// The next agent that has registered. Safe to cancel; several callers may wait at once.
+    ///
+    /// # Errors
+    /// [`ListenerClosed`] once the listener was shut down.
+    pub async fn accept(&self) -> Result<AgentHandle, ListenerClosed> {
+        let mut closing = self.closing.subscribe();
+        let next = async { self.queue.lock().await.recv().await };
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => Err(ListenerClosed),
+            handle = next => handle.ok_or(ListenerClosed),
+        }
+    }
+
+    /// Hands every agent that registers to `on_agent`, until the listener is shut down.
+    pub async fn serve(&self, on_agent: impl Fn(AgentHandle) + Send) {
+        while let Ok(handle) = self.accept().await {
+            on_agent(handle);
+        }
+    }
+
+    /// Stops accepting, drains every connection for at most `within`, closes what is left, waits
+    /// until all have ended, and removes the socket file.
+    pub async fn shutdown(&self, within: Duration) {
+        #[cfg(unix)]
+        if let Some(file) = &self.file {
+            file.remove();
+        }
+        self.closing.send_replace(true);
+        self.accepting.0.abort();
+        self.acceptor.shutdown(within).await;
+    }
+
+    /// The path of the Unix socket.
+    pub fn socket_path(&self) -> Option<&Path> {
+        #[cfg(unix)]
+        return self.file.as_ref().map(super::unix::SocketFile::path);
+        #[cfg(not(unix))]
+        None
+    }
+
+    /// The TCP address.
+    pub const fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// Connections that have registered and not ended.
+    pub fn connections(&self) -> usize {
+        self.acceptor.connections()
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("socket_path", &self.socket_path())
+            .field("local_addr", &self.local_addr)
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The task that accepts. It ends with the listener.
+struct Accepting(AbortHandle);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A socket that accepts.
+trait Accept: Send + 'static {
+    type Io: Stream;
+
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (io, _) = Self::accept(self).await?;
+        // An event is asked about one at a time; waiting to fill a packet only delays it.
+        io.set_nodelay(true)?;
+        Ok(io)
+    }
+}
+
+#[cfg(unix)]
+impl Accept for tokio::net::UnixListener {
+    type Io = tokio::net::UnixStream;
+
+    async fn accept(&self) -> io::Result<tokio::net::UnixStream> {
+        Self::accept(self).await.map(|(io, _)| io)
+    }
+}
+
+async fn accept_all<L: Accept>(listener: L, acceptor: Acceptor, queue: mpsc::Sender<AgentHandle>) {
+    loop {
+        match listener.accept().await {
+            Ok(io) => acceptor.accept_later(io, Delivery::Queue(queue.clone())),
+            Err(error) => {
+                tracing::warn!(%error, "accepting failed; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+fn listen_tcp(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(backlog)
+}
+
+/// The listener was shut down; no agent will come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerClosed;
+
+impl fmt::Display for ListenerClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the listener was shut down")
+    }
+}
+
+impl std::error::Error for ListenerClosed {}
+
+/// Why a listener could not be bound. Nothing was changed then.
+#[derive(Debug)]
+pub enum BindError {
+    /// The configuration makes no sense.
+    Config(ConfigError),
+    /// Something that is no socket is there. It was left as it is.
+    NotASocket {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// Somebody listens there.
+    InUse {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The system said no.
+    Io {
+        /// The path or address.
+        place: String,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::NotASocket { path, found } => write!(
+                f,
+                "{} is {found}, not a socket; it was left as it is: choose another path or remove it",
+                path.display()
+            ),
+            Self::InUse { path } => {
+                write!(f, "somebody listens on {} already; stop them or choose another path", path.display())
+            }
+            Self::Io { place, source } => write!(f, "can't listen on {place}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Io { source, .. } => Some(source),
+            Self::NotASocket { .. } | Self::InUse { .. } => None,
+        }
+    }
+}
+
+impl From<ConfigError> for BindError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}

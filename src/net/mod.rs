@@ -1,0 +1,98 @@
+//! The tokio adapter: sockets, tasks and wakers around the sessions. Feature `tokio`.
+//!
+//! No rule of the protocol is decided here; see [`crate::session`] and [`crate::machine`].
+//!
+//! # A proxy
+//!
+//! Bind a [`Listener`], fetch each agent that registers, ask it. A question ends with the agent's
+//! answer or with an error that says whether the agent saw it, at the latest after its timeout.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use dialback::net::{Listener, ListenerConfig};
+//! use dialback::wire::RequestHeaders;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = Listener::bind_unix("/run/proxy/agents.sock", ListenerConfig::default()).await?;
+//! let agent = listener.accept().await?;
+//! println!("{} is here", agent.agent_id());
+//!
+//! let request = RequestHeaders::new("request-1", "GET", "/index.html");
+//! match agent.request_headers(request).timeout(Duration::from_millis(200)).await {
+//!     Ok(answer) if answer.is_allow() => println!("goes on"),
+//!     Ok(answer) => println!("decided: {:?}", answer.decision),
+//!     Err(error) => println!("no answer: {error}"),
+//! }
+//!
+//! listener.shutdown(Duration::from_secs(10)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # An agent
+//!
+//! Write a [`Handler`], hand it to an [`Agent`], run it. It dials, registers, answers, dials again
+//! when the connection is lost, and goes calmly when it is told to.
+//!
+//! ```no_run
+//! use dialback::net::{Agent, AgentConfig, Context, Handler};
+//! use dialback::session::AgentSettings;
+//! use dialback::wire::{Answer, Capabilities, EventKind, Registration, RequestHeaders};
+//!
+//! struct NoAdmin;
+//!
+//! impl Handler for NoAdmin {
+//!     async fn on_request_headers(&self, event: RequestHeaders, _: Context) -> Answer {
+//!         if event.uri.starts_with("/admin") { Answer::block(403) } else { Answer::allow() }
+//!     }
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let capabilities = Capabilities::new("no-admin", [EventKind::RequestHeaders]);
+//! let config = AgentConfig::new(AgentSettings::new(Registration::new(capabilities)));
+//! let (agent, task) = Agent::new(config, NoAdmin).run_unix("/run/proxy/agents.sock").spawn();
+//!
+//! tokio::signal::ctrl_c().await?;
+//! agent.shutdown();
+//! task.await??;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Dropping
+//!
+//! Dropping is a command: a [`PendingAnswer`] that is dropped cancels its event, the last
+//! [`AgentHandle`] of a connection closes it, a [`Listener`] stops accepting, an [`AgentRunner`]
+//! drops its connection.
+
+mod accept;
+mod admission;
+mod agent;
+mod ask;
+mod backoff;
+mod clock;
+mod config;
+mod driver;
+mod handle;
+mod handler;
+mod listener;
+mod names;
+mod proxy;
+mod shared;
+mod sync;
+#[cfg(test)]
+mod tests;
+#[cfg(unix)]
+mod unix;
+mod worker;
+
+pub use accept::{AcceptError, Acceptor, dial_forward};
+pub use agent::{Agent, AgentConfig, AgentController, AgentError, AgentRunner};
+pub use ask::{AnswerFuture, Ask, AskError, PendingAnswer};
+pub use backoff::Backoff;
+pub use config::{ConfigError, ListenerConfig};
+pub use driver::Stream;
+pub use handle::{AgentHandle, Stats};
+pub use handler::{Context, Handler};
+pub use listener::{BindError, Listener, ListenerClosed};
+pub use proxy::{Report, Reports};

@@ -1,0 +1,373 @@
+//! The proxy's role in a driver: what lies beside the session, and what becomes of its events.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::machine::admission::{RegistrationRefusal, check_agent_id};
+use crate::machine::{CloseReason, Ending, ExchangeId, Timestamp};
+use crate::session::{Grant, PendingRegistration, ProxySession, ProxySessionEvent};
+use crate::wire::{ConfigUpdateRequest, HealthStatus, MetricsReport};
+
+use super::accept::{AcceptError, Entry};
+use super::admission::Seat;
+use super::driver::Role;
+use super::handle::{AgentHandle, Connection, Identity};
+use super::names::connection_id;
+use super::shared::{Core, Shared};
+use super::sync::Arc;
+
+/// Reports that wait for a reader.
+const REPORTS: usize = 64;
+
+/// What an agent reports of its own accord.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// How it is.
+    Health(Arc<HealthStatus>),
+    /// What it counted.
+    Metrics(Arc<MetricsReport>),
+    /// It asks for configuration.
+    ConfigUpdate(Arc<ConfigUpdateRequest>),
+}
+
+/// An agent's reports, as they come.
+#[derive(Debug)]
+pub struct Reports {
+    receiver: Option<broadcast::Receiver<Report>>,
+    missed: u64,
+}
+
+impl Reports {
+    /// The next report; `None` once the connection has ended and all were read.
+    pub async fn next(&mut self) -> Option<Report> {
+        loop {
+            match self.receiver.as_mut()?.recv().await {
+                Ok(report) => return Some(report),
+                Err(broadcast::error::RecvError::Lagged(count)) => {
+                    self.missed = self.missed.saturating_add(count);
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Reports that were dropped because they were not read in time.
+    pub const fn missed(&self) -> u64 {
+        self.missed
+    }
+}
+
+/// Where an exchange's caller waits.
+#[derive(Debug)]
+pub(crate) enum Slot {
+    /// Nothing has come yet.
+    Waiting(Option<Waker>),
+    /// Its end, not fetched yet.
+    Done(Ending<Vec<u8>>),
+}
+
+/// What lies beside a proxy's session.
+#[derive(Default)]
+pub(crate) struct ProxySide {
+    /// The callers that wait, by exchange.
+    pub(crate) slots: BTreeMap<ExchangeId, Slot>,
+    /// The agent's latest health.
+    pub(crate) health: Option<Box<HealthStatus>>,
+    reports: Mailbox,
+}
+
+/// The channel of reports, made when it is first needed.
+#[derive(Default)]
+enum Mailbox {
+    #[default]
+    Unused,
+    /// Reports came, and nobody has asked for them.
+    Unread(broadcast::Sender<Report>, broadcast::Receiver<Report>),
+    Read(broadcast::Sender<Report>),
+    /// The connection has ended; perhaps with unread reports.
+    Closed(Option<broadcast::Receiver<Report>>),
+}
+
+impl ProxySide {
+    pub(crate) fn subscribe(&mut self) -> Reports {
+        let receiver = match mem::take(&mut self.reports) {
+            Mailbox::Unused => {
+                let (sender, receiver) = broadcast::channel(REPORTS);
+                self.reports = Mailbox::Read(sender);
+                Some(receiver)
+            }
+            Mailbox::Unread(sender, receiver) => {
+                self.reports = Mailbox::Read(sender);
+                Some(receiver)
+            }
+            Mailbox::Read(sender) => {
+                let receiver = sender.subscribe();
+                self.reports = Mailbox::Read(sender);
+                Some(receiver)
+            }
+            Mailbox::Closed(receiver) => {
+                self.reports = Mailbox::Closed(None);
+                receiver
+            }
+        };
+        Reports { receiver, missed: 0 }
+    }
+
+    fn report(&mut self, report: Report) {
+        if let Mailbox::Unused = self.reports {
+            let (sender, receiver) = broadcast::channel(REPORTS);
+            self.reports = Mailbox::Unread(sender, receiver);
+        }
+        match &self.reports {
+            Mailbox::Unread(sender, _) | Mailbox::Read(sender) => {
+                // Nobody reads: that is theirs to decide.
+                let _ = sender.send(report);
+            }
+            Mailbox::Unused | Mailbox::Closed(_) => {}
+        }
+    }
+
+    fn close(&mut self) {
+        self.reports = match mem::take(&mut self.reports) {
+            Mailbox::Unread(_, receiver) => Mailbox::Closed(Some(receiver)),
+            Mailbox::Unused | Mailbox::Read(_) => Mailbox::Closed(None),
+            Mailbox::Closed(receiver) => Mailbox::Closed(receiver),
+        };
+    }
+}
+
+/// Where a registered agent's handle goes.
+pub(crate) enum Delivery {
+    /// To whoever calls `accept` on the listener next.
+    Queue(mpsc::Sender<AgentHandle>),
+    /// To the one who brought the stream.
+    Caller(oneshot::Sender<Result<AgentHandle, AcceptError>>),
+}
+
+/// A place that is kept for a handle from before the agent is told "success".
+enum Place {
+    Queue(mpsc::OwnedPermit<AgentHandle>),
+    Caller(oneshot::Sender<Result<AgentHandle, AcceptError>>),
+}
+
+/// How far a connection has come.
+enum Progress {
+    /// An agent's registration, or its answer to our handshake, is awaited.
+    Opening(Delivery),
+    /// A registration was accepted.
+    Admitted(Place, Box<Identity>),
+    /// The handle is on its way, or the connection has ended.
+    Told,
+}
+
+/// What is to be told to the accepting side once the lock is free.
+enum News {
+    Opened(Place, Box<Identity>),
+    Failed(Delivery, AcceptError),
+}
+
+/// The proxy's role.
+pub(crate) struct ProxyRole {
+    request_timeout: Duration,
+    progress: Progress,
+    /// The acceptor through which the agent came; `None` where we dialled.
+    entry: Option<Entry>,
+    seat: Option<Seat>,
+    refusal: Option<RegistrationRefusal>,
+    news: Option<News>,
+    closed: watch::Sender<Option<CloseReason>>,
+    reason: Option<CloseReason>,
+}
+
+impl ProxyRole {
+    pub(crate) fn new(entry: Option<Entry>, delivery: Delivery, request_timeout: Duration) -> Self {
+        Self {
+            request_timeout,
+            progress: Progress::Opening(delivery),
+            entry,
+            seat: None,
+            refusal: None,
+            news: None,
+            closed: watch::Sender::new(None),
+            reason: None,
+        }
+    }
+
+    /// Everything a registration needs is reserved first; then the agent is told "success".
+    fn handle_registration(
+        &mut self,
+        pending: PendingRegistration,
+        session: &mut ProxySession,
+        now: Timestamp,
+    ) {
+        let agent_id = pending.registration.agent_id.clone();
+        let reserved = self.reserve(&pending);
+        let (seat, place) = match reserved {
+            Ok(reserved) => reserved,
+            Err(refusal) => {
+                let words = refusal.to_string();
+                // An id that was refused may hold anything; the log quotes it.
+                tracing::info!(agent_id = ?clip(&agent_id), reason = %words, "registration refused");
+                let retry =
+                    refusal.retry_after().map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+                // Fails only if the connection has ended, which is told on its own.
+                let _ = session.reject_registration(pending, &words, retry);
+                self.refusal = Some(refusal);
+                return;
+            }
+        };
+        let identity = Identity {
+            connection_id: connection_id(&agent_id, now),
+            agent_id,
+            capabilities: pending.registration.capabilities.clone(),
+            metadata: pending.registration.metadata.clone(),
+        };
+        let grant = Grant { connection_id: identity.connection_id.clone() };
+        if session.accept_registration(pending, grant, now).is_ok() {
+            self.seat = Some(seat);
+            self.progress = Progress::Admitted(place, Box::new(identity));
+        }
+    }
+
+    fn reserve(&mut self, pending: &PendingRegistration) -> Result<(Seat, Place), RegistrationRefusal> {
+        let Some(entry) = &self.entry else { return Err(RegistrationRefusal::ShuttingDown) };
+        let seat = entry.judge(&pending.registration)?;
+        let place = match mem::replace(&mut self.progress, Progress::Told) {
+            Progress::Opening(Delivery::Queue(queue)) => {
+                Place::Queue(queue.clone().try_reserve_owned().map_err(|error| {
+                    self.progress = Progress::Opening(Delivery::Queue(queue));
+                    match error {
+                        mpsc::error::TrySendError::Full(_) => RegistrationRefusal::Full,
+                        mpsc::error::TrySendError::Closed(_) => RegistrationRefusal::ShuttingDown,
+                    }
+                })?)
+            }
+            Progress::Opening(Delivery::Caller(caller)) => Place::Caller(caller),
+            Progress::Admitted(place, _) => place,
+            Progress::Told => return Err(RegistrationRefusal::ShuttingDown),
+        };
+        Ok((seat, place))
+    }
+
+    fn handle_opened(&mut self, session: &ProxySession, now: Timestamp) {
+        match mem::replace(&mut self.progress, Progress::Told) {
+            Progress::Admitted(place, identity) => {
+                tracing::Span::current()
+                    .record("agent_id", identity.agent_id.as_str())
+                    .record("connection_id", identity.connection_id.as_str());
+                tracing::info!("agent registered");
+                self.news = Some(News::Opened(place, identity));
+            }
+            Progress::Opening(Delivery::Caller(caller)) => {
+                let capabilities = session.capabilities().cloned().unwrap_or_default();
+                let agent_id = capabilities.agent_id.clone();
+                // A listening agent's id is not judged, so it goes into no name unless it could.
+                let known = if check_agent_id(&agent_id).is_ok() { agent_id.as_str() } else { "agent" };
+                let connection_id = connection_id(known, now);
+                tracing::Span::current().record("connection_id", connection_id.as_str());
+                tracing::info!(agent_id = ?clip(&agent_id), "agent connected");
+                let identity = Identity { agent_id, connection_id, capabilities, metadata: None };
+                self.news = Some(News::Opened(Place::Caller(caller), Box::new(identity)));
+            }
+            Progress::Opening(Delivery::Queue(_)) | Progress::Told => {}
+        }
+        if let Some(entry) = &mut self.entry {
+            entry.leave_opening();
+        }
+    }
+
+    fn handle_closed(&mut self, reason: CloseReason, core: &mut Core<ProxySession>) {
+        tracing::info!(%reason, "connection closed");
+        core.side.close();
+        if let Progress::Opening(delivery) = mem::replace(&mut self.progress, Progress::Told) {
+            let error = match self.refusal.take() {
+                Some(refusal) => AcceptError::Refused(refusal),
+                None => AcceptError::Closed(reason.clone()),
+            };
+            self.news = Some(News::Failed(delivery, error));
+        }
+        self.reason = Some(reason);
+    }
+}
+
+impl Role for ProxyRole {
+    type Session = ProxySession;
+
+    fn handle_event(
+        &mut self,
+        event: ProxySessionEvent,
+        core: &mut Core<ProxySession>,
+        now: Timestamp,
+        wakers: &mut Vec<Waker>,
+    ) {
+        match event {
+            ProxySessionEvent::Registration(pending) => {
+                self.handle_registration(*pending, &mut core.session, now);
+            }
+            ProxySessionEvent::Opened => self.handle_opened(&core.session, now),
+            ProxySessionEvent::Ended { exchange, ending } => {
+                // No slot: the caller has gone, and needs no telling.
+                if let Some(slot) = core.side.slots.get_mut(&exchange)
+                    && let Slot::Waiting(Some(waker)) = mem::replace(slot, Slot::Done(ending))
+                {
+                    wakers.push(waker);
+                }
+            }
+            ProxySessionEvent::Health(health) => {
+                core.side.report(Report::Health(Arc::new((*health).clone())));
+                core.side.health = Some(health);
+            }
+            ProxySessionEvent::Metrics(report) => core.side.report(Report::Metrics(Arc::from(report))),
+            ProxySessionEvent::ConfigUpdate(request) => {
+                core.side.report(Report::ConfigUpdate(Arc::from(request)));
+            }
+            ProxySessionEvent::Draining => tracing::info!("connection drains"),
+            ProxySessionEvent::Closed(reason) => self.handle_closed(reason, core),
+        }
+    }
+
+    fn act(&mut self, shared: &Arc<Shared<ProxySession>>) {
+        match self.news.take() {
+            None => {}
+            Some(News::Failed(Delivery::Queue(_), _)) => {}
+            Some(News::Failed(Delivery::Caller(caller), error)) => {
+                // Whoever brought the stream may have gone.
+                let _ = caller.send(Err(error));
+            }
+            Some(News::Opened(place, identity)) => {
+                let encoding = shared.look(|core| core.session.encoding());
+                let handle = AgentHandle {
+                    connection: Arc::new(Connection {
+                        shared: Arc::clone(shared),
+                        identity: *identity,
+                        encoding,
+                        request_timeout: self.request_timeout,
+                        closed: self.closed.subscribe(),
+                    }),
+                };
+                // A handle that nobody takes is dropped here, which closes the connection.
+                match place {
+                    Place::Queue(permit) => drop(permit.send(handle)),
+                    Place::Caller(caller) => drop(caller.send(Ok(handle))),
+                }
+            }
+        }
+        if let Some(reason) = self.reason.take() {
+            self.closed.send_replace(Some(reason));
+        }
+    }
+}
+
+/// The beginning of a text from the peer, short enough for a log.
+pub(super) fn clip(text: &str) -> &str {
+    const LONGEST: usize = 128;
+    let mut end = text.len().min(LONGEST);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.get(..end).unwrap_or_default()
+}

@@ -1,0 +1,216 @@
+//! The agent's role in a driver: each event is handled in a task of its own.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::watch;
+use tracing::Instrument;
+
+use crate::machine::{CloseReason, ExchangeId, Timestamp};
+use crate::session::{AgentSession, AgentSessionEvent, Receipt};
+use crate::wire::{Answer, CancelReason, RegistrationResponse};
+
+use super::driver::Role;
+use super::handler::{Context, Handler, dispatch};
+use super::shared::{Core, Shared, drive};
+use super::sync::Arc;
+
+drive!(AgentSession, AgentSessionEvent, AgentSide);
+
+/// What an agent answers where the handler can't: not to be let through.
+const FAILED: u16 = 500;
+
+/// What lies beside an agent's session.
+#[derive(Default)]
+pub(crate) struct AgentSide {
+    /// Events being handled, and how to tell them that nobody waits any more.
+    running: BTreeMap<ExchangeId, watch::Sender<Option<CancelReason>>>,
+    /// Whether the handshake was done.
+    pub(super) opened: bool,
+}
+
+/// What is to be done once the lock is free.
+enum Errand {
+    Opened(Option<Box<RegistrationResponse>>),
+    Handle(Box<Receipt>, watch::Receiver<Option<CancelReason>>),
+    Closed(CloseReason),
+}
+
+/// The agent's role.
+pub(crate) struct AgentRole<H> {
+    handler: Arc<H>,
+    cancel_grace: Duration,
+    runtime: runtime::Handle,
+    errands: Vec<Errand>,
+}
+
+impl<H: Handler> AgentRole<H> {
+    /// Must be called within a runtime.
+    pub(super) fn new(handler: Arc<H>, cancel_grace: Duration) -> Self {
+        Self { handler, cancel_grace, runtime: runtime::Handle::current(), errands: Vec::new() }
+    }
+
+    fn spawn(
+        &self,
+        shared: &Arc<Shared<AgentSession>>,
+        receipt: Box<Receipt>,
+        cancelled: watch::Receiver<Option<CancelReason>>,
+    ) {
+        let work = Work {
+            shared: Arc::clone(shared),
+            handler: Arc::clone(&self.handler),
+            cancel_grace: self.cancel_grace,
+            receipt,
+            cancelled,
+        };
+        drop(self.runtime.spawn(work.run().in_current_span()));
+    }
+}
+
+impl<H: Handler> Role for AgentRole<H> {
+    type Session = AgentSession;
+
+    fn handle_event(
+        &mut self,
+        event: AgentSessionEvent,
+        core: &mut Core<AgentSession>,
+        now: Timestamp,
+        _: &mut Vec<Waker>,
+    ) {
+        match event {
+            AgentSessionEvent::Handshake(pending) => {
+                // Fails only if the connection has ended, which is told on its own.
+                let _ = core.session.accept_handshake(*pending, now);
+            }
+            AgentSessionEvent::Opened { response } => {
+                core.side.opened = true;
+                self.errands.push(Errand::Opened(response));
+            }
+            AgentSessionEvent::Event(receipt) => {
+                let (sender, receiver) = watch::channel(None);
+                core.side.running.insert(receipt.exchange, sender);
+                self.errands.push(Errand::Handle(receipt, receiver));
+            }
+            AgentSessionEvent::Cancelled { exchange, reason } => {
+                if let Some(running) = core.side.running.get(&exchange) {
+                    running.send_replace(Some(reason));
+                }
+            }
+            AgentSessionEvent::Closed(reason) => {
+                for running in core.side.running.values() {
+                    running.send_replace(Some(CancelReason::ProxyShutdown));
+                }
+                core.side.running.clear();
+                self.errands.push(Errand::Closed(reason));
+            }
+        }
+    }
+
+    fn act(&mut self, shared: &Arc<Shared<AgentSession>>) {
+        for errand in std::mem::take(&mut self.errands) {
+            match errand {
+                Errand::Opened(response) => {
+                    let connection_id = response.as_ref().map(|response| response.connection_id.as_str());
+                    tracing::Span::current().record("connection_id", connection_id);
+                    tracing::info!("connected to the proxy");
+                    guard(|| self.handler.on_opened(response.as_deref()));
+                }
+                Errand::Handle(receipt, cancelled) => self.spawn(shared, receipt, cancelled),
+                Errand::Closed(reason) => {
+                    tracing::info!(%reason, "connection closed");
+                    guard(|| self.handler.on_closed(&reason));
+                }
+            }
+        }
+    }
+}
+
+/// Calls a hook, whose panic is not to take the connection with it.
+fn guard(hook: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+        tracing::error!("a hook of the handler panicked");
+    }
+}
+
+/// One event being handled.
+struct Work<H> {
+    shared: Arc<Shared<AgentSession>>,
+    handler: Arc<H>,
+    cancel_grace: Duration,
+    receipt: Box<Receipt>,
+    cancelled: watch::Receiver<Option<CancelReason>>,
+}
+
+impl<H: Handler> Work<H> {
+    async fn run(self) {
+        // Dropping a handler's future may panic too.
+        let answer = catch(self.answer()).await.unwrap_or_else(|_| failed("handler_panicked"));
+        let encoded = match self.receipt.encode(answer) {
+            Ok(encoded) => Ok(encoded),
+            Err(error) => {
+                tracing::warn!(%error, "an answer could not be sent; blocked instead");
+                self.receipt.encode(failed("answer_too_large"))
+            }
+        };
+        let exchange = self.receipt.exchange;
+        let done = self.shared.command(|core, now| {
+            match encoded {
+                // Fails only if the connection has ended; then nobody waits.
+                Ok(encoded) => drop(core.session.answer(encoded, now)),
+                // Not even that fits: an event without an answer would shut its request for ever.
+                Err(_) => core.session.close(),
+            }
+            core.side.running.remove(&exchange)
+        });
+        drop(done);
+    }
+
+    /// What to answer: what the handler says, or what stands for it.
+    async fn answer(&self) -> Answer {
+        let event = match self.receipt.event() {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(kind = self.receipt.kind.name(), %error, "an event can't be read; blocked");
+                return failed("unreadable_event");
+            }
+        };
+        let cx = Context::new(self.receipt.id.clone(), self.cancelled.clone());
+        let given_up = async {
+            cx.cancelled().await;
+            tokio::time::sleep(self.cancel_grace).await;
+        };
+        tokio::select! {
+            biased;
+            answer = catch(dispatch(&*self.handler, event, cx.clone())) => answer.unwrap_or_else(|_| {
+                tracing::error!(kind = self.receipt.kind.name(), "the handler panicked; blocked");
+                failed("handler_panicked")
+            }),
+            () = given_up => Answer::allow().with_reason_code("cancelled"),
+        }
+    }
+}
+
+fn failed(code: &str) -> Answer {
+    Answer::block(FAILED).with_reason_code(code)
+}
+
+struct Panicked;
+
+/// Runs a future, and catches its panic.
+async fn catch<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        // A future that has panicked is not polled again.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    })
+    .await
+}
