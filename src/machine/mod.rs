@@ -27,6 +27,7 @@ pub mod inbox;
 pub mod keepalive;
 mod outbox;
 mod proxy;
+pub mod registry;
 mod tally;
 mod time;
 

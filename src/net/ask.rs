@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::machine::{CloseReason, Ending, ExchangeId, Patience, SubmitError};
 use crate::session::{EncodedEvent, SendError};
-use crate::wire::{Answer, CancelReason, DecodeError, EncodeError, Encoding, Event};
+use crate::wire::{Answer, CancelReason, CorrelationId, DecodeError, EncodeError, Encoding, Event};
 
 use super::handle::Connection;
 use super::proxy::Slot;
@@ -29,6 +29,10 @@ impl Ask {
     pub(super) fn new(connection: Arc<Connection>, event: Event) -> Self {
         let timeout = connection.request_timeout;
         Self { connection, event, timeout, patience: Patience::Wait }
+    }
+
+    pub(super) fn correlation_id(&self) -> &CorrelationId {
+        self.event.correlation_id()
     }
 
     /// How long to wait in all: for a place on the wire, for the writing, for the answer.
@@ -214,6 +218,13 @@ pub enum AskError {
         /// What the connection speaks.
         wanted: Encoding,
     },
+    /// The event bears another request's id than the request it was given for. Nothing was written.
+    WrongRequest {
+        /// The event's.
+        given: CorrelationId,
+        /// The request's.
+        wanted: CorrelationId,
+    },
     /// The time was over before the event could be written.
     Expired,
     /// The agent had the event and did not answer in time.
@@ -247,6 +258,7 @@ impl AskError {
             | Self::Refused(_)
             | Self::TooLarge { .. }
             | Self::WrongEncoding { .. }
+            | Self::WrongRequest { .. }
             | Self::Expired
             | Self::Draining => false,
             Self::TimedOut | Self::MalformedAnswer(_) => true,
@@ -263,6 +275,9 @@ impl fmt::Display for AskError {
             Self::TooLarge { length, limit } => SendError::TooLarge { length: *length, limit: *limit }.fmt(f),
             Self::WrongEncoding { given, wanted } => {
                 SendError::WrongEncoding { given: *given, wanted: *wanted }.fmt(f)
+            }
+            Self::WrongRequest { given, wanted } => {
+                write!(f, "an event of {given:?} was given for the request {wanted:?}")
             }
             Self::Expired => f.write_str(
                 "the time was over before the event could be written; the agent is busy, allow more time or ask another",

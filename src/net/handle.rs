@@ -56,8 +56,11 @@ pub(super) struct Connection {
     pub(super) identity: Identity,
     pub(super) encoding: Encoding,
     pub(super) request_timeout: Duration,
-    pub(super) closed: watch::Receiver<Option<CloseReason>>,
+    pub(super) closed: Closed,
 }
+
+/// Tells why a connection ended, once it has.
+pub(super) type Closed = watch::Receiver<Option<CloseReason>>;
 
 impl Drop for Connection {
     fn drop(&mut self) {

@@ -164,6 +164,74 @@ async fn a_conversation() {
 }
 
 #[tokio::test]
+async fn bytes_survive_a_narrow_pipe() {
+    let (ours, theirs) = duplex(1_000);
+    let guard = Arc::new(Guard::default());
+    let (_agent, _task) = Agent::new(agent_config("guard"), guard).serve_stream(theirs).spawn();
+    let mut config = ListenerConfig::default();
+    config.proxy.write_mark = 10_000;
+    let handle = Acceptor::new(config).unwrap().accept(ours).await.unwrap();
+    let asks: Vec<_> = (0..30_usize)
+        .map(|n| {
+            let mut bytes = vec![b'.'; n * 7_919];
+            if n % 3 == 0 {
+                bytes.push(b'!');
+            }
+            handle.ask(RequestBodyChunk::new(format!("r{n}"), bytes)).send().unwrap()
+        })
+        .collect();
+    for (n, ask) in asks.into_iter().enumerate() {
+        let answer = timeout(10 * SECOND, ask).await.unwrap().unwrap();
+        assert_eq!(answer.is_allow(), n % 3 != 0, "{n}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_stopped_reading_reads_again() {
+    let mut agent = agent_config("guard");
+    agent.agent.limits.inbox.running = 1;
+    agent.agent.limits.inbox.saturated_bytes = 1;
+    let Pair { handle, .. } = pair_with(ListenerConfig::default(), agent).await;
+    let asks: Vec<_> = (0..50).map(|n| handle.ask(headers(&format!("r{n}"), "/")).send().unwrap()).collect();
+    for ask in asks {
+        assert!(timeout(5 * SECOND, ask).await.unwrap().unwrap().is_allow());
+    }
+}
+
+#[tokio::test]
+async fn what_waits_behind_the_write_mark_follows() {
+    let (ours, mut theirs) = duplex(1 << 20);
+    let mut config = ListenerConfig::default();
+    config.proxy.write_mark = 500;
+    let accepting = tokio::spawn(async move { Acceptor::new(config).unwrap().accept(ours).await });
+    raw_agent(&mut theirs, "silent").await;
+    let handle = accepting.await.unwrap().unwrap();
+    let _asks: Vec<_> = (0..50).map(|n| handle.ask(headers(&format!("r{n}"), "/")).send().unwrap()).collect();
+    for _ in 0..50 {
+        let frame = timeout(SECOND, read_frame(&mut theirs)).await.unwrap();
+        assert_eq!(frame.kind, FrameType::RequestHeaders.to_byte());
+    }
+}
+
+#[tokio::test]
+async fn an_agent_reads_on_while_its_answers_are_not_read() {
+    let (mut ours, theirs) = duplex(300);
+    let mut config = agent_config("guard");
+    config.agent.limits.inbox.running = 1;
+    config.agent.limits.inbox.saturated = 1;
+    let (_agent, _task) = Agent::new(config, Arc::new(Guard::default())).serve_stream(theirs).spawn();
+    read_frame(&mut ours).await;
+    let mut bytes = Vec::new();
+    let response = RegistrationResponse { success: true, ..RegistrationResponse::default() };
+    encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, MAX_FRAME, &mut bytes).unwrap();
+    for n in 0..20 {
+        let event = headers(&format!("r{n}"), "/");
+        encode_message(FrameType::RequestHeaders, Encoding::Json, &event, MAX_FRAME, &mut bytes).unwrap();
+    }
+    timeout(5 * SECOND, ours.write_all(&bytes)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn what_goes_wrong_in_a_handler_blocks() {
     let mut agent = agent_config("guard");
     agent.agent.max_frame = 2_048;

@@ -48,6 +48,10 @@ fn misplaced(frame: &Frame<'_>) -> Violation {
 
 /// Reads a handshake's payload, which is always JSON.
 fn read_handshake<T: serde::de::DeserializeOwned>(frame: FrameType, payload: &[u8]) -> Result<T, Violation> {
+    // A list of the fields in their order would parse as well, and is nobody's handshake.
+    if payload.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Violation::Unreadable { frame, detail: "it must be a JSON object, not an array".into() });
+    }
     Encoding::Json.decode(payload).map_err(|error| Violation::Unreadable { frame, detail: error.to_string() })
 }
 

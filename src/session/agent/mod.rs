@@ -109,6 +109,12 @@ impl AgentSession {
         self.machine.is_pausing()
     }
 
+    /// Bytes allocated for input that was not acted on yet: half a frame, and what came behind an
+    /// offer that is being decided. At most twice what was received, plus 1 KiB.
+    pub const fn buffered_capacity(&self) -> usize {
+        self.intake.capacity()
+    }
+
     /// Counters.
     pub fn stats(&self) -> AgentStats {
         self.machine.stats()
@@ -237,7 +243,7 @@ impl AgentSession {
             };
             completed = true;
             let outcome = match self.machine.handshake() {
-                Some(stage) => read_opening(stage, frame, &mut self.peer),
+                Some(stage) => read_opening(stage, frame, &self.settings.encodings, &mut self.peer),
                 None => read_frame(self.encoding, frame, &mut self.last_exchange),
             };
             match outcome {

@@ -15,6 +15,7 @@ use super::Peer;
 pub(super) fn read_opening(
     stage: Stage,
     frame: Frame<'_>,
+    offered: &[Encoding],
     peer: &mut Peer,
 ) -> Result<FromProxy<Vec<u8>>, Violation> {
     match (stage, frame.kind, peer) {
@@ -24,14 +25,24 @@ pub(super) fn read_opening(
         }
         (Stage::AwaitingAnswer, Kind::Known(FrameType::HandshakeResponse), Peer::Registered(slot)) => {
             let response: RegistrationResponse = read_handshake(FrameType::HandshakeResponse, frame.payload)?;
-            let verdict = match response.success {
-                true => Ok(()),
-                false => Err(Refusal(response.error.clone().unwrap_or_else(|| "no reason given".into()))),
-            };
+            let verdict = judge_response(&response, offered).map_err(Refusal);
             *slot = Some(Box::new(response));
             Ok(FromProxy::HandshakeAnswer(verdict))
         }
         _ => Err(misplaced(&frame)),
+    }
+}
+
+/// Whether the proxy's response opens the connection, and if not, in whose words.
+fn judge_response(response: &RegistrationResponse, offered: &[Encoding]) -> Result<(), String> {
+    if !response.success {
+        return Err(response.error.clone().unwrap_or_else(|| "no reason given".into()));
+    }
+    let chosen = response.encoding.unwrap_or_default();
+    let known = |offer: &Encoding| offer.name() == chosen.name() && offer.is_supported();
+    match chosen == Encoding::Json || offered.iter().any(known) {
+        true => Ok(()),
+        false => Err(alloc::format!("it chose the encoding {chosen:?}, which was not offered")),
     }
 }
 

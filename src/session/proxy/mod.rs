@@ -138,6 +138,12 @@ impl ProxySession {
         self.machine.shut()
     }
 
+    /// Bytes allocated for input that was not acted on yet: half a frame, and what came behind an
+    /// offer that is being decided. At most twice what was received, plus 1 KiB.
+    pub const fn buffered_capacity(&self) -> usize {
+        self.intake.capacity()
+    }
+
     /// Counters.
     pub fn stats(&self) -> ProxyStats {
         self.machine.stats()

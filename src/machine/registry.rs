@@ -1,0 +1,348 @@
+//! Which of an agent's connections gets the next request, and which are fit to get one.
+//!
+//! Pure decisions: who is connected, how loaded and how healthy comes in as values, the choice
+//! goes out. What a pool adds is only where the values are kept.
+
+use core::time::Duration;
+
+use super::time::Timestamp;
+
+/// How the next connection is chosen among those that are fit. Ties rotate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Balance {
+    /// One after the other.
+    RoundRobin,
+    /// The one with the fewest events in flight.
+    #[default]
+    LeastInFlight,
+    /// The less loaded of two drawn at random: nearly as even, and blind to herds.
+    PowerOfTwo {
+        /// Seeds the draws.
+        seed: u64,
+    },
+    /// Any, at random.
+    Random {
+        /// Seeds the draws.
+        seed: u64,
+    },
+}
+
+/// How fit a connection is for a new request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fitness {
+    /// Healthy.
+    Fit,
+    /// It said that it is degraded, or it is on trial: taken where nothing better is there.
+    Degraded,
+    /// Not to be chosen: closed, draining, unhealthy, or unable to take the event.
+    Unfit,
+}
+
+/// One connection, as a choice sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    /// Whether it may be chosen.
+    pub fitness: Fitness,
+    /// Unanswered and waiting events.
+    pub load: usize,
+}
+
+/// Chooses among `candidates`; returns an index. `ticket` is a number that grows by one with each
+/// choice; it makes ties rotate and, with the seed, makes draws repeat.
+///
+/// `None` if no candidate is better than [`Fitness::Unfit`].
+///
+/// ```
+/// use dialback::machine::registry::{Balance, Candidate, Fitness, choose};
+///
+/// let candidate = |load| Candidate { fitness: Fitness::Fit, load };
+/// let candidates = [candidate(3), candidate(1), candidate(1)];
+/// let picks: Vec<_> = (0..4).map(|ticket| choose(&candidates, Balance::LeastInFlight, ticket)).collect();
+/// assert_eq!(picks, [Some(1), Some(2), Some(1), Some(2)]);
+/// ```
+pub fn choose(candidates: &[Candidate], balance: Balance, ticket: u64) -> Option<usize> {
+    let best = candidates.iter().map(|candidate| candidate.fitness).min()?;
+    if best == Fitness::Unfit {
+        return None;
+    }
+    let fit = |(_, candidate): &(usize, &Candidate)| candidate.fitness == best;
+    let pool = || candidates.iter().enumerate().filter(fit);
+    let nth = |n: u64| {
+        let index = usize::try_from(n.checked_rem(pool().count() as u64)?).ok()?;
+        pool().nth(index)
+    };
+    match balance {
+        Balance::RoundRobin => nth(ticket),
+        Balance::Random { seed } => nth(mix(seed, ticket)),
+        Balance::LeastInFlight => {
+            let least = pool().map(|(_, candidate)| candidate.load).min()?;
+            let ties = || pool().filter(|(_, candidate)| candidate.load == least);
+            let turn = usize::try_from(ticket.checked_rem(ties().count() as u64)?).ok()?;
+            ties().nth(turn)
+        }
+        Balance::PowerOfTwo { seed } => {
+            let (first, second) = (nth(mix(seed, ticket))?, nth(mix(!seed, ticket))?);
+            Some(if second.1.load < first.1.load { second } else { first })
+        }
+    }
+    .map(|(index, _)| index)
+}
+
+/// Spreads a seed and a ticket over 64 bits (the finisher of SplitMix64).
+const fn mix(seed: u64, ticket: u64) -> u64 {
+    let mut z = seed.wrapping_add(ticket.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// When a connection counts as unhealthy, and for how long at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HealthLimits {
+    /// Time-outs in a row after which a connection rests. Default 5.
+    pub failures: u32,
+    /// How long it rests before one request is tried on it. Default 10 s.
+    pub rest: Duration,
+}
+
+impl Default for HealthLimits {
+    fn default() -> Self {
+        Self { failures: 5, rest: Duration::from_secs(10) }
+    }
+}
+
+/// What a proxy holds of a connection's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Health {
+    /// Nothing speaks against it.
+    Healthy,
+    /// The agent said that it is degraded.
+    Degraded,
+    /// The agent said that it is unhealthy, or too many answers in a row did not come.
+    Resting,
+    /// The rest is over: one request is on trial.
+    Trial,
+}
+
+impl Health {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Healthy, Self::Degraded, Self::Resting, Self::Trial];
+}
+
+/// What bears on a connection's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sign {
+    /// The agent reports that it is healthy.
+    SaidHealthy,
+    /// The agent reports that it is degraded.
+    SaidDegraded,
+    /// The agent reports that it is unhealthy.
+    SaidUnhealthy,
+    /// An answer came.
+    Answered,
+    /// An answer did not come in time, fewer in a row than the limit.
+    Failed,
+    /// An answer did not come in time, and the limit is reached.
+    FailedTooOften,
+    /// The rest is over and a request asks for a connection.
+    Tried,
+}
+
+impl Sign {
+    /// Every sign.
+    pub const ALL: [Self; 7] = [
+        Self::SaidHealthy,
+        Self::SaidDegraded,
+        Self::SaidUnhealthy,
+        Self::Answered,
+        Self::Failed,
+        Self::FailedTooOften,
+        Self::Tried,
+    ];
+}
+
+/// The table of health: total over every state and sign. No state is for ever: a rest ends with a
+/// trial, a trial with an answer or another rest.
+pub const fn health_step(health: Health, sign: Sign) -> Health {
+    match health {
+        Health::Healthy => match sign {
+            Sign::SaidHealthy | Sign::Answered | Sign::Failed | Sign::Tried => Health::Healthy,
+            Sign::SaidDegraded => Health::Degraded,
+            Sign::SaidUnhealthy | Sign::FailedTooOften => Health::Resting,
+        },
+        Health::Degraded => match sign {
+            Sign::SaidHealthy => Health::Healthy,
+            Sign::SaidDegraded | Sign::Answered | Sign::Failed | Sign::Tried => Health::Degraded,
+            Sign::SaidUnhealthy | Sign::FailedTooOften => Health::Resting,
+        },
+        Health::Resting => match sign {
+            // An answer to an event from before the rest is a sign of life.
+            Sign::SaidHealthy | Sign::Answered => Health::Healthy,
+            Sign::SaidDegraded => Health::Degraded,
+            Sign::SaidUnhealthy | Sign::Failed | Sign::FailedTooOften => Health::Resting,
+            Sign::Tried => Health::Trial,
+        },
+        Health::Trial => match sign {
+            Sign::SaidHealthy | Sign::Answered => Health::Healthy,
+            Sign::SaidDegraded => Health::Degraded,
+            Sign::SaidUnhealthy | Sign::Failed | Sign::FailedTooOften => Health::Resting,
+            Sign::Tried => Health::Trial,
+        },
+    }
+}
+
+/// One connection's health over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HealthRecord {
+    health: Health,
+    failures: u32,
+    /// When the present rest or trial began.
+    since: Timestamp,
+}
+
+impl Default for HealthRecord {
+    fn default() -> Self {
+        Self { health: Health::Healthy, failures: 0, since: Timestamp::ZERO }
+    }
+}
+
+impl HealthRecord {
+    /// What is held of the connection.
+    pub const fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Whether the connection may be chosen now. A rest that is over makes it fit for a trial; a
+    /// trial that brought neither answer nor failure for as long as a rest may be repeated.
+    pub fn fitness(&self, limits: HealthLimits, now: Timestamp) -> Fitness {
+        match self.health {
+            Health::Healthy => Fitness::Fit,
+            Health::Degraded => Fitness::Degraded,
+            Health::Resting | Health::Trial if self.since.after(limits.rest) <= now => Fitness::Degraded,
+            Health::Resting | Health::Trial => Fitness::Unfit,
+        }
+    }
+
+    /// The connection was chosen for a request.
+    pub const fn handle_chosen(&mut self, now: Timestamp) {
+        match self.health {
+            Health::Resting | Health::Trial => {
+                self.health = health_step(self.health, Sign::Tried);
+                self.since = now;
+            }
+            Health::Healthy | Health::Degraded => {}
+        }
+    }
+
+    /// Something that bears on the health was seen. [`Sign::Failed`] is counted here.
+    pub const fn handle_sign(&mut self, sign: Sign, limits: HealthLimits, now: Timestamp) {
+        let sign = match sign {
+            Sign::Failed | Sign::FailedTooOften => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= limits.failures { Sign::FailedTooOften } else { Sign::Failed }
+            }
+            Sign::Answered | Sign::SaidHealthy => {
+                self.failures = 0;
+                sign
+            }
+            Sign::SaidDegraded | Sign::SaidUnhealthy | Sign::Tried => sign,
+        };
+        let before = self.health;
+        self.health = health_step(before, sign);
+        if let Health::Resting = self.health
+            && !matches!(before, Health::Resting)
+        {
+            self.since = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn candidates(loads: &[usize]) -> Vec<Candidate> {
+        loads.iter().map(|load| Candidate { fitness: Fitness::Fit, load: *load }).collect()
+    }
+
+    #[test]
+    fn ties_rotate() {
+        let all = candidates(&[0, 0, 0]);
+        for balance in [Balance::RoundRobin, Balance::LeastInFlight] {
+            let picks: Vec<_> = (0..6).filter_map(|ticket| choose(&all, balance, ticket)).collect();
+            assert_eq!(picks, [0, 1, 2, 0, 1, 2], "{balance:?}");
+        }
+    }
+
+    #[test]
+    fn draws_repeat_with_the_seed_and_reach_everyone() {
+        let all = candidates(&[1, 1, 1, 1]);
+        for balance in [Balance::Random { seed: 7 }, Balance::PowerOfTwo { seed: 7 }] {
+            let draw = || (0..200).filter_map(|ticket| choose(&all, balance, ticket)).collect::<Vec<_>>();
+            assert_eq!(draw(), draw());
+            for index in 0..4 {
+                assert!(draw().iter().filter(|pick| **pick == index).count() > 25, "{balance:?} {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_draws_prefer_the_lighter() {
+        let all = candidates(&[9, 0]);
+        let heavy =
+            (0..1_000).filter(|ticket| choose(&all, Balance::PowerOfTwo { seed: 1 }, *ticket) == Some(0));
+        assert!(heavy.count() < 350);
+    }
+
+    #[test]
+    fn the_unfit_are_never_chosen_and_the_degraded_last() {
+        let of = |fitness| Candidate { fitness, load: 0 };
+        for balance in [
+            Balance::RoundRobin,
+            Balance::LeastInFlight,
+            Balance::Random { seed: 3 },
+            Balance::PowerOfTwo { seed: 3 },
+        ] {
+            for ticket in 0..50 {
+                let mixed = [of(Fitness::Unfit), of(Fitness::Degraded), of(Fitness::Fit)];
+                assert_eq!(choose(&mixed, balance, ticket), Some(2));
+                assert_eq!(choose(&mixed[..2], balance, ticket), Some(1));
+                assert_eq!(choose(&mixed[..1], balance, ticket), None);
+            }
+            assert_eq!(choose(&[], balance, 0), None);
+        }
+    }
+
+    #[test]
+    fn unhealthy_is_never_for_ever() {
+        for health in Health::ALL {
+            let tried = health_step(health, Sign::Tried);
+            assert_eq!(health_step(tried, Sign::SaidHealthy), Health::Healthy);
+            assert_ne!(health_step(tried, Sign::Answered), Health::Resting);
+        }
+    }
+
+    #[test]
+    fn a_rest_ends_with_one_trial_at_a_time() {
+        let limits = HealthLimits { failures: 2, rest: Duration::from_secs(10) };
+        let mut record = HealthRecord::default();
+        record.handle_sign(Sign::Failed, limits, at(1));
+        assert_eq!(record.fitness(limits, at(1)), Fitness::Fit);
+        record.handle_sign(Sign::Failed, limits, at(2));
+        assert_eq!(record.fitness(limits, at(11)), Fitness::Unfit);
+        assert_eq!(record.fitness(limits, at(12)), Fitness::Degraded);
+        record.handle_chosen(at(12));
+        assert_eq!(record.fitness(limits, at(13)), Fitness::Unfit);
+        record.handle_sign(Sign::Failed, limits, at(14));
+        assert_eq!(record.fitness(limits, at(23)), Fitness::Unfit);
+        assert_eq!(record.fitness(limits, at(24)), Fitness::Degraded);
+        record.handle_chosen(at(24));
+        record.handle_sign(Sign::Answered, limits, at(25));
+        assert_eq!(record.health(), Health::Healthy);
+    }
+}

@@ -1,0 +1,420 @@
+//! A pool: agents by id, several connections each, and one of them for every request.
+//!
+//! A request is *begun* on the pool and from then on belongs to one connection. The value that
+//! [`Pool::begin`] returns is what pins it there: there is no table of requests, so none can be
+//! left in it, and no event of a request can reach another agent or another connection.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::machine::registry::{
+    Balance, Candidate, Fitness, Health, HealthLimits, HealthRecord, Sign, choose,
+};
+use crate::machine::{ConnectionState, SubmitError, Timestamp};
+use crate::wire::{Answer, CorrelationId, Event, EventKind, HealthState};
+
+use super::ask::{AnswerFuture, Ask, AskError};
+use super::clock::Clock;
+use super::handle::{AgentHandle, Closed};
+use super::listener::Listener;
+use super::proxy::{Report, Reports};
+use super::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, Weak, lock, read, write};
+
+/// How a pool chooses and forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Which connection gets the next request. Default: the one with the fewest events in flight.
+    pub balance: Balance,
+    /// When a connection rests, and for how long.
+    pub health: HealthLimits,
+    /// How long an agent without a connection stays known. Default 60 s.
+    pub grace: Duration,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { balance: Balance::default(), health: HealthLimits::default(), grace: Duration::from_secs(60) }
+    }
+}
+
+/// Connected agents, by id. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: PoolConfig,
+    clock: Clock,
+    agents: RwLock<BTreeMap<Arc<str>, Arc<Group>>>,
+}
+
+/// One agent's connections. Members change seldom; they are replaced as a whole, so that a reader
+/// holds the lock only to clone a pointer.
+struct Group {
+    members: RwLock<Members>,
+    /// Grows with every choice; see [`choose`].
+    ticket: AtomicU64,
+}
+
+type Members = Arc<[Arc<Member>]>;
+
+struct Member {
+    handle: AgentHandle,
+    health: Mutex<HealthRecord>,
+}
+
+impl Member {
+    fn candidate(&self, needs: &[EventKind], config: &PoolConfig, now: Timestamp) -> Candidate {
+        let stats = self.handle.stats();
+        let able = needs.iter().all(|kind| self.handle.capabilities().supports(*kind));
+        let open = self.handle.state() == ConnectionState::Open;
+        let fitness = match able && open {
+            true => lock(&self.health).fitness(config.health, now),
+            false => Fitness::Unfit,
+        };
+        // On a paused connection events wait, which is better than none.
+        let fitness = if self.handle.is_paused() { fitness.max(Fitness::Degraded) } else { fitness };
+        Candidate { fitness, load: stats.in_flight.saturating_add(stats.waiting) }
+    }
+
+    fn sign(&self, sign: Sign, limits: HealthLimits, now: Timestamp) {
+        let mut health = lock(&self.health);
+        let before = health.health();
+        health.handle_sign(sign, limits, now);
+        let after = health.health();
+        drop(health);
+        if before != after {
+            let (agent_id, connection_id) = (self.handle.agent_id(), self.handle.connection_id());
+            tracing::info!(agent_id, connection_id, from = ?before, to = ?after, cause = ?sign, "health");
+        }
+    }
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(config: PoolConfig) -> Self {
+        let inner = Inner { config, clock: Clock::start(), agents: RwLock::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Takes in every agent that registers with `listener`, until it is shut down.
+    pub async fn serve(&self, listener: &Listener) {
+        listener.serve(|handle| self.add(handle)).await;
+    }
+
+    /// Takes a connection in. It leaves by itself when it ends.
+    ///
+    /// Must be called within a tokio runtime: a task watches the connection.
+    pub fn add(&self, handle: AgentHandle) {
+        let id: Arc<str> = handle.agent_id().into();
+        let member = Arc::new(Member { handle, health: Mutex::default() });
+        let mut agents = write(&self.inner.agents);
+        let group = agents.entry(Arc::clone(&id)).or_insert_with(|| Arc::new(Group::new()));
+        group.change(|members| members.push(Arc::clone(&member)));
+        drop(agents);
+        // The task holds no handle: a pool that is dropped lets go of its connections.
+        let (reports, closed) = (member.handle.reports(), member.handle.connection.closed.clone());
+        let watcher = Watcher { pool: Arc::downgrade(&self.inner), id, member: Arc::downgrade(&member) };
+        drop(tokio::spawn(watcher.run(reports, closed)));
+    }
+
+    /// Begins a request: chooses the connection that gets all its events.
+    ///
+    /// `needs` names the kinds of event that the request will have; connections whose agent does
+    /// not take them are passed over.
+    ///
+    /// # Errors
+    /// Why no connection can be had; another agent, or another moment, may do.
+    pub fn begin(
+        &self,
+        agent_id: &str,
+        correlation_id: impl Into<CorrelationId>,
+        needs: &[EventKind],
+    ) -> Result<Request, PoolError> {
+        let group = read(&self.inner.agents).get(agent_id).cloned().ok_or(PoolError::UnknownAgent)?;
+        let members = group.members();
+        if members.is_empty() {
+            return Err(PoolError::NotConnected);
+        }
+        let (config, now) = (&self.inner.config, self.inner.clock.now());
+        let candidates: Vec<Candidate> =
+            members.iter().map(|member| member.candidate(needs, config, now)).collect();
+        let ticket = group.ticket.fetch_add(1, Ordering::Relaxed);
+        let chosen = choose(&candidates, config.balance, ticket).and_then(|index| members.get(index));
+        let member = Arc::clone(chosen.ok_or(PoolError::NoneFit { connections: members.len() })?);
+        lock(&member.health).handle_chosen(now);
+        Ok(Request { member, limits: config.health, clock: self.inner.clock, id: correlation_id.into() })
+    }
+
+    /// What the pool knows of each agent, in order of id.
+    pub fn agents(&self) -> Vec<AgentView> {
+        let agents = read(&self.inner.agents);
+        let view = |(id, group): (&Arc<str>, &Arc<Group>)| AgentView {
+            agent_id: id.to_string(),
+            connections: group.members().iter().map(|member| member.view()).collect(),
+        };
+        agents.iter().map(view).collect()
+    }
+
+    /// Connections of all agents.
+    pub fn connections(&self) -> usize {
+        read(&self.inner.agents).values().map(|group| group.members().len()).sum()
+    }
+
+    /// Drains every connection, all at the same time, and waits until they have ended, for `within` at most.
+    pub async fn shutdown(&self, within: Duration) {
+        let groups: Vec<Arc<Group>> = read(&self.inner.agents).values().cloned().collect();
+        let mut drains = tokio::task::JoinSet::new();
+        for member in groups.iter().flat_map(|group| group.members().to_vec()) {
+            drains.spawn(async move { member.handle.drain(within).await });
+        }
+        while drains.join_next().await.is_some() {}
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("config", &self.inner.config).field("agents", &self.agents()).finish()
+    }
+}
+
+impl Group {
+    fn new() -> Self {
+        Self { members: RwLock::new(Arc::from(Vec::new())), ticket: AtomicU64::new(0) }
+    }
+
+    fn members(&self) -> Members {
+        Arc::clone(&read(&self.members))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Member>>)) {
+        let mut members = write(&self.members);
+        let mut list = members.to_vec();
+        change(&mut list);
+        *members = Arc::from(list);
+    }
+}
+
+impl Member {
+    fn view(&self) -> ConnectionView {
+        ConnectionView {
+            connection_id: self.handle.connection_id().into(),
+            state: self.handle.state(),
+            health: lock(&self.health).health(),
+            in_flight: self.handle.in_flight(),
+        }
+    }
+}
+
+/// Follows one connection: its health while it lives, its place in the pool when it has ended, its
+/// agent's entry when the grace is over and nobody has come.
+struct Watcher {
+    pool: Weak<Inner>,
+    id: Arc<str>,
+    member: Weak<Member>,
+}
+
+impl Watcher {
+    async fn run(self, mut reports: Reports, mut closed: Closed) {
+        while let Some(report) = reports.next().await {
+            if let Report::Health(health) = report {
+                self.health(&health.state);
+            }
+        }
+        // An error says that the sender is gone, and the connection with it.
+        let _ = closed.wait_for(Option::is_some).await;
+        if let Some(grace) = self.leave() {
+            tokio::time::sleep(grace).await;
+            self.forget();
+        }
+    }
+
+    fn health(&self, state: &HealthState) {
+        let (Some(pool), Some(member)) = (self.pool.upgrade(), self.member.upgrade()) else { return };
+        let sign = match state {
+            HealthState::Healthy => Sign::SaidHealthy,
+            HealthState::Degraded { .. } => Sign::SaidDegraded,
+            // The connection itself drains; nothing is begun on it any more.
+            HealthState::Draining { .. } => return,
+            HealthState::Unhealthy { .. } => Sign::SaidUnhealthy,
+        };
+        member.sign(sign, pool.config.health, pool.clock.now());
+    }
+
+    /// Takes the connection out. Returns the grace if it was the agent's last.
+    fn leave(&self) -> Option<Duration> {
+        let pool = self.pool.upgrade()?;
+        let group = read(&pool.agents).get(&self.id).cloned()?;
+        group.change(|members| members.retain(|other| Arc::as_ptr(other) != self.member.as_ptr()));
+        group.members().is_empty().then_some(pool.config.grace)
+    }
+
+    /// Forgets the agent if it has not come back. One that came back and went again has a grace of
+    /// its own, but whoever wakes first and finds nobody may forget it.
+    fn forget(&self) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        let mut agents = write(&pool.agents);
+        if agents.get(&self.id).is_some_and(|group| group.members().is_empty()) {
+            agents.remove(&self.id);
+        }
+    }
+}
+
+/// A request, pinned to one connection for all its events.
+pub struct Request {
+    member: Arc<Member>,
+    limits: HealthLimits,
+    clock: Clock,
+    id: CorrelationId,
+}
+
+impl Request {
+    /// The request's name on the wire, which all its events must bear.
+    pub const fn correlation_id(&self) -> &CorrelationId {
+        &self.id
+    }
+
+    /// The connection that the request belongs to.
+    pub fn handle(&self) -> &AgentHandle {
+        &self.member.handle
+    }
+
+    /// Prepares to ask about an event of this request.
+    pub fn ask(&self, event: impl Into<Event>) -> RequestAsk<'_> {
+        RequestAsk { request: self, ask: self.member.handle.ask(event) }
+    }
+
+    /// Gives up everything that is under way about this request. Returns how many events that were.
+    pub fn cancel(&self, reason: crate::wire::CancelReason) -> usize {
+        self.member.handle.cancel_request(self.id.as_str(), reason)
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("id", &self.id).field("handle", self.handle()).finish()
+    }
+}
+
+/// An event of a request that is about to be asked about. Await it for the answer.
+#[must_use = "nothing is asked until this is awaited"]
+pub struct RequestAsk<'a> {
+    request: &'a Request,
+    ask: Ask,
+}
+
+impl<'a> RequestAsk<'a> {
+    /// How long to wait in all.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { ask: self.ask.timeout(timeout), ..self }
+    }
+
+    /// Fails at once where the event can't be written at once.
+    pub fn fail_fast(self) -> Self {
+        Self { ask: self.ask.fail_fast(), ..self }
+    }
+}
+
+impl<'a> IntoFuture for RequestAsk<'a> {
+    type Output = Result<Answer, AskError>;
+    type IntoFuture = RequestAnswer<'a>;
+
+    fn into_future(self) -> RequestAnswer<'a> {
+        let given = self.ask.correlation_id();
+        let state = if *given == self.request.id {
+            Ok(self.ask.into_future())
+        } else {
+            Err(Some(AskError::WrongRequest { given: given.clone(), wanted: self.request.id.clone() }))
+        };
+        RequestAnswer { request: self.request, state }
+    }
+}
+
+/// What an awaited [`RequestAsk`] becomes. What comes of it bears on the connection's health.
+#[must_use = "futures do nothing unless polled"]
+pub struct RequestAnswer<'a> {
+    request: &'a Request,
+    state: Result<AnswerFuture, Option<AskError>>,
+}
+
+impl Future for RequestAnswer<'_> {
+    type Output = Result<Answer, AskError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let future = match &mut this.state {
+            Ok(future) => future,
+            Err(error) => {
+                return Poll::Ready(Err(error.take().unwrap_or(AskError::Refused(SubmitError::Closed))));
+            }
+        };
+        let result = std::task::ready!(Pin::new(future).poll(cx));
+        let sign = match &result {
+            Ok(_) => Some(Sign::Answered),
+            Err(AskError::TimedOut) => Some(Sign::Failed),
+            Err(_) => None,
+        };
+        if let Some(sign) = sign {
+            this.request.member.sign(sign, this.request.limits, this.request.clock.now());
+        }
+        Poll::Ready(result)
+    }
+}
+
+/// What a pool knows of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentView {
+    /// The agent.
+    pub agent_id: String,
+    /// Its connections, the oldest first. Empty while it is away and its grace lasts.
+    pub connections: Vec<ConnectionView>,
+}
+
+/// What a pool knows of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionView {
+    /// Its name.
+    pub connection_id: String,
+    /// Where it stands.
+    pub state: ConnectionState,
+    /// What is held of its health.
+    pub health: Health,
+    /// Unanswered events on the wire.
+    pub in_flight: usize,
+}
+
+/// Why no request could be begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolError {
+    /// No agent of this id has been here, or not for a while.
+    UnknownAgent,
+    /// The agent is known and has no connection at the moment.
+    NotConnected,
+    /// None of its connections may be chosen now: they drain, are paused, rest, or the agent does
+    /// not take the events.
+    NoneFit {
+        /// How many connections there are.
+        connections: usize,
+    },
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownAgent => f.write_str("no agent of this id is known; it must register first"),
+            Self::NotConnected => f.write_str("the agent has no connection at the moment; it may come back"),
+            Self::NoneFit { connections } => write!(
+                f,
+                "none of the agent's {connections} connections can take the request: they drain, are paused, rest \
+                 after failures, or the agent did not register for these events"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PoolError {}
