@@ -8,8 +8,8 @@ use std::time::Duration;
 use dialback::machine::ConnectionState;
 use dialback::machine::registry::{Balance, Health, HealthLimits};
 use dialback::net::{
-    Agent, AgentConfig, AgentController, AskError, Context, Handler, Listener, ListenerConfig, Pool, PoolConfig,
-    PoolError,
+    Agent, AgentConfig, AgentController, AskError, Context, Handler, Listener, ListenerConfig, Pool,
+    PoolConfig, PoolError,
 };
 use dialback::session::AgentSettings;
 use dialback::wire::{
@@ -132,10 +132,11 @@ async fn the_least_loaded_is_preferred() {
         let handle = busy.handle().clone();
         async move { handle.ask(RequestHeaders::new("busy", "GET", "/slow")).timeout(LIMIT).await }
     });
-    proxy.until("one in flight", |pool| {
-        pool.agents()[0].connections.iter().any(|connection| connection.in_flight == 1)
-    })
-    .await;
+    proxy
+        .until("one in flight", |pool| {
+            pool.agents()[0].connections.iter().any(|connection| connection.in_flight == 1)
+        })
+        .await;
     let mut names = std::collections::BTreeSet::new();
     for n in 0..10 {
         names.insert(proxy.ask("waf", &format!("r{n}")).await.unwrap());
@@ -154,9 +155,14 @@ async fn one_id_at_two_agents_is_two_requests() {
     let at = |agent: &str| proxy.pool.begin(agent, "same", BOTH).unwrap();
     let (waf, auth) = (at("waf"), at("auth"));
     for _ in 0..5 {
-        let (a, b) =
-            tokio::join!(waf.ask(RequestBodyChunk::new("same", "w")), auth.ask(RequestBodyChunk::new("same", "a")));
-        assert_eq!((a.unwrap().audit.tags.concat(), b.unwrap().audit.tags.concat()), ("waf".into(), "auth".into()));
+        let (a, b) = tokio::join!(
+            waf.ask(RequestBodyChunk::new("same", "w")),
+            auth.ask(RequestBodyChunk::new("same", "a"))
+        );
+        assert_eq!(
+            (a.unwrap().audit.tags.concat(), b.unwrap().audit.tags.concat()),
+            ("waf".into(), "auth".into())
+        );
     }
 }
 
@@ -230,14 +236,15 @@ async fn time_outs_rest_a_connection_and_a_trial_brings_it_back() {
     }
     assert_eq!(proxy.pool.agents()[0].connections[0].health, Health::Resting);
     assert_eq!(proxy.pool.begin("waf", "r", &[]).unwrap_err(), PoolError::NoneFit { connections: 1 });
-    proxy.until("fit for a trial", |pool| {
-        let Ok(trial) = pool.begin("waf", "trial", &[]) else { return false };
-        // A second request has to wait for the outcome.
-        assert_eq!(pool.begin("waf", "r", &[]).unwrap_err(), PoolError::NoneFit { connections: 1 });
-        drop(trial);
-        true
-    })
-    .await;
+    proxy
+        .until("fit for a trial", |pool| {
+            let Ok(trial) = pool.begin("waf", "trial", &[]) else { return false };
+            // A second request has to wait for the outcome.
+            assert_eq!(pool.begin("waf", "r", &[]).unwrap_err(), PoolError::NoneFit { connections: 1 });
+            drop(trial);
+            true
+        })
+        .await;
     tokio::time::sleep(health.rest).await;
     assert_eq!(proxy.ask("waf", "well").await.unwrap(), "waf");
     assert_eq!(proxy.pool.agents()[0].connections[0].health, Health::Healthy);

@@ -78,8 +78,12 @@ fn config(rules: Rules) -> ListenerConfig {
         ListenerConfig { policy: rules.policy(), accept_queue: 512, ..ListenerConfig::default() };
     let limits = &mut config.proxy.limits;
     limits.handshake_timeout = Duration::from_secs(1);
-    limits.keepalive =
-        KeepaliveLimits { interval: Some(INTERVAL), timeout: INTERVAL, frame_timeout: INTERVAL * 4 };
+    limits.keepalive = KeepaliveLimits {
+        interval: Some(INTERVAL),
+        timeout: INTERVAL,
+        frame_timeout: INTERVAL * 4,
+        ..KeepaliveLimits::default()
+    };
     config
 }
 

@@ -69,6 +69,8 @@ impl<P: Payload> ProxyConnection<P> {
         let State::Open(open) = &mut self.state else { return };
         match open.keepalive.handle_timeout(true, now) {
             Due::Nothing => {}
+            // What waits to be written asks the peer as well as a ping would, and pings must not pile up.
+            Due::Ping if self.outbox.len() > 0 => {}
             Due::Ping => {
                 self.stats.pings = self.stats.pings.saturating_add(1);
                 self.outbox.push(ToAgent::Ping { sequence: self.stats.pings });
@@ -119,6 +121,12 @@ impl<P: Payload> ProxyConnection<P> {
         }
     }
 
+    pub(super) fn handle_pong(&mut self) {
+        if let State::Open(open) = &mut self.state {
+            open.keepalive.handle_pong();
+        }
+    }
+
     pub(super) fn handle_open_frame(&mut self, frame: FromAgent<P>, now: Timestamp) {
         match frame {
             FromAgent::Answer { id, exchange, payload } => self.handle_answer(id, exchange, payload, now),
@@ -139,7 +147,7 @@ impl<P: Payload> ProxyConnection<P> {
                     Err(violation) => self.close_with(CloseReason::Violation(violation)),
                 }
             }
-            FromAgent::Pong => {}
+            FromAgent::Pong => self.handle_pong(),
             FromAgent::Unknown(_) => self.stats.unknown_frames = self.stats.unknown_frames.saturating_add(1),
             FromAgent::Unreadable(_) => {
                 self.stats.unreadable_frames = self.stats.unreadable_frames.saturating_add(1)

@@ -229,7 +229,7 @@ impl<P: Payload> ProxyConnection<P> {
 
     /// The next frame to write. An event counts as written from here on.
     pub fn poll_transmit(&mut self) -> Option<ToAgent<P>> {
-        if let Some(frame) = self.outbox.pop(|frame| matches!(frame, ToAgent::Pong(_))) {
+        if let Some(frame) = self.outbox.pop() {
             return Some(frame);
         }
         let State::Open(open) = &mut self.state else { return None };
