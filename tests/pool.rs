@@ -134,7 +134,7 @@ async fn the_least_loaded_is_preferred() {
     });
     proxy
         .until("one in flight", |pool| {
-            pool.agents()[0].connections.iter().any(|connection| connection.in_flight == 1)
+            pool.agents()[0].connections.iter().any(|connection| connection.stats.in_flight == 1)
         })
         .await;
     let mut names = std::collections::BTreeSet::new();
@@ -303,6 +303,26 @@ async fn shutdown_finishes_and_leaves_nothing() {
     let left = |pool: &Pool| pool.agents().iter().flat_map(|agent| agent.connections.clone()).count();
     assert_eq!(left(&proxy.pool), 0, "{:?}", proxy.pool);
     agents.iter().for_each(|agent| agent.task.abort());
+}
+
+#[tokio::test]
+async fn what_was_seen_can_be_looked_at() {
+    let proxy = proxy(PoolConfig::default()).await;
+    let _waf = proxy.dial("waf", "x", HEADERS);
+    proxy.connected(1).await;
+    for n in 0..5 {
+        proxy.ask("waf", &format!("r{n}")).await.unwrap();
+    }
+    let agents = proxy.pool.agents();
+    let [agent] = agents.as_slice() else { panic!("{agents:?}") };
+    let stats = agent.connections[0].stats;
+    assert_eq!((stats.totals.admitted, stats.totals.answered, agent.in_flight()), (5, 5, 0));
+    assert!(stats.traffic.received > 500 && stats.traffic.sent > 500, "{stats:?}");
+    let latency = agent.latency();
+    assert_eq!((latency.queued.count(), latency.answered.count()), (5, 5));
+    let dump = proxy.pool.begin("waf", "r", &[]).unwrap().handle().dump();
+    assert!(dump.starts_with("agent=waf connection=waf-") && !dump.contains('\n'), "{dump}");
+    assert!(dump.contains(" state=Open ") && dump.contains(" answered=5 "), "{dump}");
 }
 
 #[tokio::test]

@@ -47,8 +47,8 @@ pub use inbox::InboxLimits;
 pub use keepalive::{Judged, KeepaliveLimits};
 pub use outbox::ControlLimits;
 pub use proxy::{
-    CancelError, ConnectionState, DecisionError, ProxyConnection, ProxyEvent, ProxyLimits, ProxyStats,
-    QueueLimits, SubmitError,
+    CancelError, ConnectionState, DecisionError, ProxyConnection, ProxyEvent, ProxyLatency, ProxyLimits,
+    ProxyStats, QueueLimits, SubmitError,
 };
 pub use tally::Tally;
 pub use time::Timestamp;

@@ -98,3 +98,4 @@ pub use handler::{Context, Handler};
 pub use listener::{BindError, Listener, ListenerClosed};
 pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, RequestAnswer, RequestAsk};
 pub use proxy::{Report, Reports};
+pub use shared::Traffic;

@@ -14,12 +14,12 @@ use std::time::Duration;
 use crate::machine::registry::{
     Balance, Candidate, Fitness, Health, HealthLimits, HealthRecord, Sign, choose,
 };
-use crate::machine::{ConnectionState, SubmitError, Timestamp};
+use crate::machine::{ConnectionState, ProxyLatency, SubmitError, Timestamp};
 use crate::wire::{Answer, CorrelationId, Event, EventKind, HealthState};
 
 use super::ask::{AnswerFuture, Ask, AskError};
 use super::clock::Clock;
-use super::handle::{AgentHandle, Closed};
+use super::handle::{AgentHandle, Closed, Stats};
 use super::listener::Listener;
 use super::proxy::{Report, Reports};
 use super::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, Weak, lock, read, write};
@@ -70,16 +70,15 @@ struct Member {
 
 impl Member {
     fn candidate(&self, needs: &[EventKind], config: &PoolConfig, now: Timestamp) -> Candidate {
-        let stats = self.handle.stats();
+        let load = self.handle.load();
         let able = needs.iter().all(|kind| self.handle.capabilities().supports(*kind));
-        let open = self.handle.state() == ConnectionState::Open;
-        let fitness = match able && open {
+        let fitness = match able && load.serving {
             true => lock(&self.health).fitness(config.health, now),
             false => Fitness::Unfit,
         };
         // On a paused connection events wait, which is better than none.
-        let fitness = if self.handle.is_paused() { fitness.max(Fitness::Degraded) } else { fitness };
-        Candidate { fitness, load: stats.in_flight.saturating_add(stats.waiting) }
+        let fitness = if load.paused { fitness.max(Fitness::Degraded) } else { fitness };
+        Candidate { fitness, load: load.events as usize }
     }
 
     fn sign(&self, sign: Sign, limits: HealthLimits, now: Timestamp) {
@@ -206,7 +205,8 @@ impl Member {
             connection_id: self.handle.connection_id().into(),
             state: self.handle.state(),
             health: lock(&self.health).health(),
-            in_flight: self.handle.in_flight(),
+            stats: self.handle.stats(),
+            latency: self.handle.latency(),
         }
     }
 }
@@ -384,8 +384,26 @@ pub struct ConnectionView {
     pub state: ConnectionState,
     /// What is held of its health.
     pub health: Health,
-    /// Unanswered events on the wire.
-    pub in_flight: usize,
+    /// What it has seen, and what is under way on it.
+    pub stats: Stats,
+    /// How long events waited, and how long their answers took.
+    pub latency: ProxyLatency,
+}
+
+impl AgentView {
+    /// What all connections together have under way.
+    pub fn in_flight(&self) -> usize {
+        self.connections.iter().map(|connection| connection.stats.in_flight).sum()
+    }
+
+    /// The latencies of all connections together.
+    pub fn latency(&self) -> ProxyLatency {
+        self.connections.iter().fold(ProxyLatency::default(), |mut sum, connection| {
+            sum.queued.merge(&connection.latency.queued);
+            sum.answered.merge(&connection.latency.answered);
+            sum
+        })
+    }
 }
 
 /// Why no request could be begun.

@@ -16,6 +16,7 @@ use super::{ProxyConnection, ProxyEvent, State};
 impl<P: Payload> ProxyConnection<P> {
     /// Takes one frame from the agent.
     pub fn handle_frame(&mut self, frame: FromAgent<P>, now: Timestamp) {
+        *self.clock = now;
         match &self.state {
             State::Opening(_) => self.handle_opening_frame(frame, now),
             State::Open(_) => self.handle_open_frame(frame, now),
@@ -25,6 +26,7 @@ impl<P: Payload> ProxyConnection<P> {
 
     /// Bytes came. `mid_frame`: they end within a frame; `completed`: they completed one.
     pub fn handle_progress(&mut self, mid_frame: bool, completed: bool, now: Timestamp) {
+        *self.clock = now;
         if let State::Open(open) = &mut self.state {
             open.keepalive.handle_heard(now);
             open.keepalive.handle_partial(mid_frame, completed, now);
@@ -55,6 +57,7 @@ impl<P: Payload> ProxyConnection<P> {
 
     /// Time has passed. Early calls change nothing (P13).
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        *self.clock = now;
         if let State::Opening(opening) = &self.state {
             if opening.deadline() <= now {
                 let reason = CloseReason::HandshakeDeadline(opening.limit());

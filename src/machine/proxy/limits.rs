@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::machine::cancellation::OwedLimits;
+use crate::machine::histogram::Histogram;
 use crate::machine::keepalive::KeepaliveLimits;
 use crate::machine::outbox::ControlLimits;
 
@@ -83,4 +84,13 @@ pub struct ProxyStats {
     pub pings: u64,
     /// Pings of the peer answered.
     pub pongs: u64,
+}
+
+/// How long things took on a proxy's connection. No part of the compared state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProxyLatency {
+    /// From an event's submission until it was written.
+    pub queued: Histogram,
+    /// From an event's submission until its answer came; answered ones only.
+    pub answered: Histogram,
 }
