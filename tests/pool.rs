@@ -177,6 +177,7 @@ async fn an_event_of_another_request_is_turned_away() {
 }
 
 #[tokio::test]
+// Rule: W-EVENT-2.
 async fn events_that_an_agent_does_not_take_choose_another_connection() {
     let proxy = proxy(PoolConfig::default()).await;
     let headers = proxy.dial("waf", "headers", HEADERS);
@@ -220,6 +221,8 @@ async fn many_reconnections_lock_nobody_out() {
         proxy.connected(0).await;
     }
     assert_eq!(proxy.listener.connections(), 0);
+    // What connections had seen is not forgotten with them.
+    assert_eq!(proxy.pool.agents()[0].totals().stats.answered, 20);
 }
 
 #[tokio::test]
@@ -318,7 +321,7 @@ async fn what_was_seen_can_be_looked_at() {
     let stats = agent.connections[0].stats;
     assert_eq!((stats.totals.admitted, stats.totals.answered, agent.in_flight()), (5, 5, 0));
     assert!(stats.traffic.received > 500 && stats.traffic.sent > 500, "{stats:?}");
-    let latency = agent.latency();
+    let latency = agent.totals().latency;
     assert_eq!((latency.queued.count(), latency.answered.count()), (5, 5));
     let dump = proxy.pool.begin("waf", "r", &[]).unwrap().handle().dump();
     assert!(dump.starts_with("agent=waf connection=waf-") && !dump.contains('\n'), "{dump}");

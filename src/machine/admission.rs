@@ -126,6 +126,20 @@ pub enum RegistrationRefusal {
 }
 
 impl RegistrationRefusal {
+    /// A stable name for the cause, for counters.
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::Version { .. } => "version",
+            Self::EmptyId | Self::LongId { .. } | Self::BadIdCharacter { .. } => "agent_id",
+            Self::Unauthorized => "unauthorized",
+            Self::NotAllowed => "not_allowed",
+            Self::AgentFull { .. } => "agent_full",
+            Self::Full => "full",
+            Self::ShuttingDown => "shutting_down",
+            Self::Application(_) => "application",
+        }
+    }
+
     /// When another try makes sense without a change of configuration; `None` if it never does.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -203,6 +217,7 @@ impl AdmissionPolicy {
     ///
     /// # Errors
     /// Why the registration is refused.
+    // Rule: H-REG-3.
     pub fn judge(&self, registration: &Registration) -> Result<(), RegistrationRefusal> {
         if registration.protocol_version != PROTOCOL_VERSION {
             return Err(RegistrationRefusal::Version { stated: registration.protocol_version });

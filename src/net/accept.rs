@@ -21,6 +21,7 @@ use super::config::{ConfigError, ListenerConfig, validate_proxy};
 use super::driver::{Driver, Stream};
 use super::handle::AgentHandle;
 use super::proxy::{Delivery, ProxyRole, ProxySide};
+use super::refusals::Refusals;
 use super::shared::Shared;
 use super::sync::{Arc, Mutex, Weak, lock};
 
@@ -45,6 +46,7 @@ struct Inner {
     opening: Arc<Semaphore>,
     refusing: Arc<Semaphore>,
     roster: Mutex<Roster>,
+    refusals: Refusals,
     /// How many connections there are, to be waited on.
     count: watch::Sender<usize>,
 }
@@ -76,6 +78,10 @@ impl Entry {
     }
 
     /// The handshake has succeeded. One that has not counts until the connection is gone.
+    pub(crate) fn count(&self, refusal: &RegistrationRefusal) {
+        self.acceptor.refusals.count(refusal);
+    }
+
     pub(crate) fn leave_opening(&mut self) {
         self.opening = None;
     }
@@ -104,6 +110,7 @@ impl Acceptor {
             opening: Arc::new(Semaphore::new(config.max_opening.min(Semaphore::MAX_PERMITS))),
             refusing: Arc::new(Semaphore::new(config.max_opening.min(Semaphore::MAX_PERMITS))),
             roster: Mutex::default(),
+            refusals: Refusals::default(),
             count: watch::Sender::new(0),
             config,
         };
@@ -143,6 +150,11 @@ impl Acceptor {
         }));
     }
 
+    /// How often registrations were refused, by cause.
+    pub fn refusals(&self) -> Refusals {
+        self.inner.refusals.clone()
+    }
+
     /// Connections that have registered and not ended.
     pub fn connections(&self) -> usize {
         self.inner.seats.taken()
@@ -180,6 +192,10 @@ impl Acceptor {
     }
 
     fn enter(&self) -> Result<Entry, Denied> {
+        self.try_enter().inspect_err(|denied| self.inner.refusals.count_cause(denied.cause()))
+    }
+
+    fn try_enter(&self) -> Result<Entry, Denied> {
         let permit = Arc::clone(&self.inner.opening).try_acquire_owned().map_err(|_| Denied::Busy)?;
         let mut roster = lock(&self.inner.roster);
         if roster.closing {
@@ -255,6 +271,13 @@ enum Denied {
 }
 
 impl Denied {
+    const fn cause(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
     const fn words(self) -> &'static str {
         match self {
             Self::Busy => BUSY,

@@ -79,6 +79,9 @@ mod listener;
 mod names;
 mod pool;
 mod proxy;
+#[cfg(feature = "metrics")]
+mod publish;
+mod refusals;
 mod shared;
 mod sync;
 #[cfg(test)]
@@ -98,4 +101,7 @@ pub use handler::{Context, Handler};
 pub use listener::{BindError, Listener, ListenerClosed};
 pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, RequestAnswer, RequestAsk};
 pub use proxy::{Report, Reports};
+#[cfg(feature = "metrics")]
+pub use publish::publish;
+pub use refusals::Refusals;
 pub use shared::Traffic;

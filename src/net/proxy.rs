@@ -216,6 +216,9 @@ impl ProxyRole {
                     refusal.retry_after().map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
                 // Fails only if the connection has ended, which is told on its own.
                 let _ = session.reject_registration(pending, &words, retry);
+                if let Some(entry) = &self.entry {
+                    entry.count(&refusal);
+                }
                 self.refusal = Some(refusal);
                 return;
             }

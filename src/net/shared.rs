@@ -113,6 +113,17 @@ pub struct Traffic {
     pub sent: u64,
 }
 
+impl Traffic {
+    /// What went over this and another connection together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            received: self.received.saturating_add(other.received),
+            sent: self.sent.saturating_add(other.sent),
+        }
+    }
+}
+
 /// What the mutex guards.
 pub(crate) struct Core<S: Drive> {
     pub(crate) session: S,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The bytes of a body, or of a piece of one.
 ///
-/// In JSON they are standard base64 with padding. Text that is not that is an error and never taken
+/// In JSON they are standard base64 with padding (W-BODY-1). Text that is not that is an error and never taken
 /// for the bytes themselves. In MessagePack they are written as raw bytes, and read from raw bytes
 /// or from base64 text, since deployed proxies send both.
 #[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -137,6 +137,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: W-BODY-1.
     fn bad_base64_is_an_error_and_never_taken_as_raw() {
         for bad in ["aGVsbG8", "hello", "aGVs bG8=", "aGVsbG9=", "_-==", "="] {
             let json = format!("\"{bad}\"");
@@ -149,6 +150,7 @@ mod tests {
 
     #[cfg(feature = "msgpack")]
     #[test]
+    // Rule: W-BODY-2.
     fn messagepack_is_raw_and_reads_base64_text_too() {
         let body = Body::from(&[0xff, 0x00]);
         let mut out = Vec::new();

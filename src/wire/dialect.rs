@@ -1,4 +1,5 @@
-//! Dialects of this protocol that other SDKs speak. They are refused, but with a reason that helps.
+//! Dialects of this protocol that other SDKs speak. They are refused, but with a reason that helps
+//! (H-DIALECT-1).
 
 use core::fmt;
 
@@ -177,6 +178,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: H-DIALECT-1.
     fn a_refusal_names_the_dialect() {
         for dialect in [Dialect::Go, Dialect::Elixir] {
             assert!(dialect.refusal().contains(dialect.name()));

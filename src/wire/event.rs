@@ -87,7 +87,7 @@ impl EventKind {
         }
     }
 
-    /// The number in `supported_events`, 1 to 8.
+    /// The number in `supported_events`, 1 to 8 (W-EVENT-1).
     #[must_use]
     pub const fn number(self) -> i32 {
         match self {
@@ -261,6 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
+    // Rule: W-EVENT-1.
     fn kinds_numbers_and_frame_types_agree() {
         for kind in EventKind::ALL {
             assert_eq!(EventKind::from_number(kind.number()), Some(kind));

@@ -1,4 +1,5 @@
-//! Reading what peers really send: nulls for defaults, numbers for tagged objects, anything at all.
+//! Reading what peers really send: nulls for defaults, numbers for tagged objects, anything at all
+//! (W-ENC-4, W-ENC-5).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -146,6 +147,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: W-ENC-4.
     fn null_is_the_default() {
         #[derive(Deserialize)]
         struct Lists {

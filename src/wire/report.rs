@@ -44,7 +44,7 @@ impl HealthStatus {
     }
 }
 
-/// How an agent is.
+/// How an agent is (C-HEALTH-1).
 ///
 /// Written as its number, which is all that deployed proxies read: the detail of a state is *not*
 /// written and belongs into [`HealthStatus::message`]. Read from the number, with defaults for the
@@ -305,6 +305,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: C-HEALTH-1.
     fn states_are_read_in_both_spellings() {
         for (number, name) in [(1, "healthy"), (2, "degraded"), (3, "draining"), (4, "unhealthy")] {
             let by_number = state(&format!("{number}")).unwrap();

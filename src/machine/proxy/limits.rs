@@ -94,3 +94,35 @@ pub struct ProxyLatency {
     /// From an event's submission until its answer came; answered ones only.
     pub answered: Histogram,
 }
+
+impl ProxyStats {
+    /// What this and another connection have seen together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            admitted: self.admitted.saturating_add(other.admitted),
+            written: self.written.saturating_add(other.written),
+            answered: self.answered.saturating_add(other.answered),
+            timed_out: self.timed_out.saturating_add(other.timed_out),
+            cancelled: self.cancelled.saturating_add(other.cancelled),
+            refused: self.refused.saturating_add(other.refused),
+            lost: self.lost.saturating_add(other.lost),
+            late_answers: self.late_answers.saturating_add(other.late_answers),
+            stray_answers: self.stray_answers.saturating_add(other.stray_answers),
+            unknown_frames: self.unknown_frames.saturating_add(other.unknown_frames),
+            unreadable_frames: self.unreadable_frames.saturating_add(other.unreadable_frames),
+            pings: self.pings.saturating_add(other.pings),
+            pongs: self.pongs.saturating_add(other.pongs),
+        }
+    }
+}
+
+impl ProxyLatency {
+    /// What this and another connection have measured together.
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        self.queued.merge(&other.queued);
+        self.answered.merge(&other.answered);
+        self
+    }
+}
