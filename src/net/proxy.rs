@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::machine::admission::{RegistrationRefusal, check_agent_id};
 use crate::machine::{CloseReason, Ending, ExchangeId, Timestamp};
 use crate::session::{Grant, PendingRegistration, ProxySession, ProxySessionEvent};
-use crate::wire::{ConfigUpdateRequest, HealthStatus, MetricsReport};
+use crate::wire::{ConfigUpdateRequest, HealthState, HealthStatus, MetricsReport};
 
 use super::accept::{AcceptError, Entry};
 use super::admission::Seat;
@@ -77,6 +77,8 @@ pub(crate) struct ProxySide {
     pub(crate) slots: BTreeMap<ExchangeId, Slot>,
     /// The agent's latest health.
     pub(crate) health: Option<Box<HealthStatus>>,
+    /// Who watches it, if anybody does. Smaller than a queue of reports, of which a pool reads no other.
+    health_watch: Option<watch::Sender<Option<HealthState>>>,
     reports: Mailbox,
 }
 
@@ -93,6 +95,28 @@ enum Mailbox {
 }
 
 impl ProxySide {
+    /// The agent's health as it changes, what is known of it first. Ends with the connection.
+    pub(crate) fn watch_health(&mut self) -> watch::Receiver<Option<HealthState>> {
+        let known = self.health.as_ref().map(|health| health.state.clone());
+        let sender = self.health_watch.take().unwrap_or_else(|| watch::Sender::new(known));
+        let mut receiver = sender.subscribe();
+        receiver.mark_changed();
+        match self.reports {
+            Mailbox::Unused | Mailbox::Unread(..) | Mailbox::Read(_) => self.health_watch = Some(sender),
+            // Nothing will come any more.
+            Mailbox::Closed(_) => {}
+        }
+        receiver
+    }
+
+    fn set_health(&mut self, health: Box<HealthStatus>) {
+        if let Some(watch) = &self.health_watch {
+            watch.send_replace(Some(health.state.clone()));
+        }
+        self.report(Report::Health(Arc::new((*health).clone())));
+        self.health = Some(health);
+    }
+
     pub(crate) fn subscribe(&mut self) -> Reports {
         let receiver = match mem::take(&mut self.reports) {
             Mailbox::Unused => {
@@ -132,6 +156,7 @@ impl ProxySide {
     }
 
     fn close(&mut self) {
+        self.health_watch = None;
         self.reports = match mem::take(&mut self.reports) {
             Mailbox::Unread(_, receiver) => Mailbox::Closed(Some(receiver)),
             Mailbox::Unused | Mailbox::Read(_) => Mailbox::Closed(None),
@@ -320,10 +345,7 @@ impl Role for ProxyRole {
                     wakers.push(waker);
                 }
             }
-            ProxySessionEvent::Health(health) => {
-                core.side.report(Report::Health(Arc::new((*health).clone())));
-                core.side.health = Some(health);
-            }
+            ProxySessionEvent::Health(health) => core.side.set_health(health),
             ProxySessionEvent::Metrics(report) => core.side.report(Report::Metrics(Arc::from(report))),
             ProxySessionEvent::ConfigUpdate(request) => {
                 core.side.report(Report::ConfigUpdate(Arc::from(request)));

@@ -89,7 +89,8 @@ pub async fn crowd(stage: &Stage, dose: Dose, report: &mut Report) {
     report.happened = format!(
         "{peers} connected and said nothing; {refused} were told why they must go, {dropped} were dropped"
     );
-    report.at_most("descriptors on the proxy's side", most, 2 * limit);
+    // Those that open, those that are being told no, and the one at hand.
+    report.at_most("descriptors on the proxy's side", most, 2 * limit + 1);
     report.exactly("turned away", refused + dropped, peers);
     let (raw, _) = Raw::register(&stage.path, "patient").await;
     drop(raw);
