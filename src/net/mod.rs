@@ -75,14 +75,19 @@ mod config;
 mod driver;
 mod handle;
 mod handler;
+mod hook;
 mod listener;
 mod names;
 mod pool;
 mod proxy;
+mod refusal;
 mod shared;
+mod sockets;
 mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(unix)]
 mod unix;
 mod worker;
@@ -95,6 +100,7 @@ pub use config::{ConfigError, ListenerConfig};
 pub use driver::Stream;
 pub use handle::{AgentHandle, Stats};
 pub use handler::{Context, Handler};
+pub use hook::{AdmissionHook, Applicant, BoxFuture, Peer};
 pub use listener::{BindError, Listener, ListenerClosed};
 pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, RequestAnswer, RequestAsk};
 pub use proxy::{Report, Reports};

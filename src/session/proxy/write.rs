@@ -3,13 +3,22 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use crate::machine::ToAgent;
+use crate::machine::{CloseReason, ToAgent};
 use crate::wire::{
     Cancel, EncodeError, Encoding, FrameType, Ping, RegistrationResponse, append_exchange_id, encode_frame,
     encode_message,
 };
 
 use super::ProxySession;
+
+/// When a peer should retry that is sent away for no fault that would stay, in milliseconds.
+const RETRY_MS: u64 = 1_000;
+
+/// Whether the same registration may succeed another time. A refusal without a time to retry is
+/// one for good, which a slow handshake or a proxy that goes is not.
+const fn heals(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Closed | CloseReason::Drained | CloseReason::HandshakeDeadline(_))
+}
 
 impl ProxySession {
     pub(super) fn encode(&self, frame: ToAgent<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -21,7 +30,11 @@ impl ProxySession {
                 encode_frame(FrameType::HandshakeResponse, &payload, limit, out)?
             }
             ToAgent::Refuse(reason) => {
-                let response = RegistrationResponse { error: Some(reason.to_string()), ..self.response() };
+                let response = RegistrationResponse {
+                    error: Some(reason.to_string()),
+                    retry_after_ms: heals(&reason).then_some(RETRY_MS),
+                    ..self.response()
+                };
                 encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, limit, out)?;
             }
             ToAgent::Event { kind, exchange, mut payload, .. } => {
