@@ -519,6 +519,10 @@ mod tests {
         let mut throttle = Throttle::new(Rate { per_second: u32::MAX, burst: u32::MAX }, at(9));
         assert_eq!(throttle.take(Timestamp::ZERO), Ok(()));
         assert_eq!(throttle.take(Timestamp::NEVER), Ok(()));
+        // Time that went back earns nothing when it comes again.
+        let mut throttle = Throttle::new(Rate { per_second: 1, burst: 2 }, at(9_000));
+        assert_eq!((throttle.take(at(9_000)), throttle.take(at(1_000))), (Ok(()), Ok(())));
+        assert_eq!(throttle.take(at(9_000)), Err(Duration::from_secs(1)));
         let mut never = Throttle::new(Rate { per_second: 0, burst: 1 }, at(0));
         assert_eq!((never.take(at(0)), never.take(Timestamp::NEVER)), (Ok(()), Err(Duration::MAX)));
         let mut never = Throttle::new(Rate { per_second: 1, burst: 0 }, at(0));

@@ -83,12 +83,10 @@ impl Entry {
     }
 
     /// What to ask the hook about a registration that the policy admits, if there is a hook.
-    pub(crate) fn question(&self, registration: &Registration, now: Timestamp) -> Option<Question> {
+    pub(crate) fn question(&self, registration: &Registration) -> Option<Question> {
         let config = &self.acceptor.config;
         let hook = config.hook.as_ref()?;
-        let deadline = self.began.after(config.proxy.limits.handshake_timeout);
-        let limit = config.hook_timeout.min(deadline.since(now));
-        Some(Question::new(Arc::clone(hook), registration, self.peer.clone(), limit))
+        Some(Question::new(Arc::clone(hook), registration, self.peer.clone(), config.hook_timeout))
     }
 
     /// Where the connection comes from.

@@ -240,7 +240,7 @@ impl ProxyRole {
             Err(refusal) => return self.refuse(pending, refusal, session),
         };
         let registration = &pending.registration;
-        let question = self.entry.as_ref().and_then(|entry| entry.question(registration, now));
+        let question = self.entry.as_ref().and_then(|entry| entry.question(registration));
         let identity = Box::new(Identity {
             connection_id: connection_id(&agent_id, now),
             agent_id,

@@ -348,6 +348,8 @@ mod tests {
         // The two the wrong way round.
         let swapped = words(TlsIdentity::from_pem(key.as_bytes(), pem.as_bytes()));
         assert!(swapped.contains("certificate chain") && !swapped.contains(secret), "{swapped}");
+        let torn = words(TlsIdentity::from_pem(broken.as_bytes(), key.as_bytes()));
+        assert!(torn.contains("can't be read") && !torn.contains(secret), "{torn}");
         assert!(Roots::from_pem(b"").unwrap_err().to_string().contains("no certificate"));
         let missing = Roots::from_pem_file("/does/not/exist").unwrap_err().to_string();
         assert!(missing.contains("/does/not/exist"), "{missing}");
