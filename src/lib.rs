@@ -1,4 +1,9 @@
-//! dialback (front page to come from README.md)
+// The front page shows the adapter, so its code compiles only where the adapter is.
+#![cfg_attr(feature = "tokio", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "tokio"),
+    doc = "Reverse connections for an HTTP proxy's external agents: the core, without the tokio adapter. See [`session`]."
+)]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -8,7 +8,7 @@ use dialback::machine::closing::{DrainCause, Left, drain_step};
 use dialback::machine::correlation::lane_gate;
 use dialback::machine::flow::{Pause, Room, Serving, gate};
 use dialback::machine::inbox::{Level, Signal, Work, WorkFact, backpressure};
-use dialback::machine::keepalive::{Probe, Sign};
+use dialback::machine::keepalive::{Probe, Sign, Standing};
 use dialback::machine::{
     AgentConnection, AgentLimits, Backlog, EventSet, ExchangeId, FromAgent, FromProxy, Matching, Patience,
     ProxyConnection, ProxyLimits, Refusal, Submission, Terms, Timestamp, Violation, exchange, handshake,
@@ -90,8 +90,10 @@ fn decision_tables() {
     }
     out.push_str("\nkeepalive::step (P12)\n");
     for probe in Probe::ALL {
-        for sign in Sign::ALL {
-            row(&mut out, &[&probe, &sign], &keepalive::step(probe, sign));
+        for standing in Standing::ALL {
+            for sign in Sign::ALL {
+                row(&mut out, &[&probe, &standing, &sign], &keepalive::step(probe, standing, sign));
+            }
         }
     }
     golden("tables.txt", &out);

@@ -196,6 +196,7 @@ async fn an_agent_is_held_to_its_certificate() {
         let error = timeout(5 * SECOND, task).await.unwrap().unwrap().unwrap_err();
         assert_eq!(error, AgentError::Refused(RegistrationRefusal::WrongCertificate.to_string()), "{wrong}");
     }
+    assert_eq!(scene.listener.refusals().counts()["wrong_certificate"], 5);
     // Nobody but the first was put to the hook.
     assert!(applicants.try_recv().is_err());
     scene.nobody_comes().await;
@@ -309,6 +310,7 @@ async fn a_tls_handshake_counts_and_has_a_deadline() {
     let mut third = TcpStream::connect(scene.addr).await.unwrap();
     assert_eq!(timeout(SECOND / 2, third.read(&mut [0; 16])).await.unwrap().unwrap(), 0);
     assert!(start.elapsed() < SECOND);
+    assert_eq!(scene.listener.refusals().counts()["busy"], 1);
     // Both are closed in time, drip or no drip.
     for byte in [0x00, 0x01, 0x00] {
         sleep(SECOND / 10).await;
@@ -319,6 +321,7 @@ async fn a_tls_handshake_counts_and_has_a_deadline() {
         while timeout(2 * SECOND, io.read(&mut rest)).await.unwrap().unwrap_or(0) > 0 {}
     }
     assert!((SECOND..2 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(scene.listener.refusals().counts()["tls_handshake"], 2);
     scene.works("waf-1").await;
 }
 

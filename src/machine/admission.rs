@@ -139,6 +139,22 @@ pub enum RegistrationRefusal {
 }
 
 impl RegistrationRefusal {
+    /// A stable name for the cause, for counters.
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::Version { .. } => "version",
+            Self::EmptyId | Self::LongId { .. } | Self::BadIdCharacter { .. } => "agent_id",
+            Self::Unauthorized => "unauthorized",
+            Self::WrongCertificate => "wrong_certificate",
+            Self::NotAllowed => "not_allowed",
+            Self::AgentFull { .. } => "agent_full",
+            Self::Full => "full",
+            Self::ShuttingDown => "shutting_down",
+            Self::Undecided => "undecided",
+            Self::Application(_) | Self::Later { .. } => "application",
+        }
+    }
+
     /// When another try makes sense without a change of configuration; `None` if it never does.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {

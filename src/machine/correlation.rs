@@ -16,6 +16,7 @@ use super::cancellation::{Owed, OwedLimits};
 use super::exchange::{End, ExchangeId, Fact, Stage, Step, step};
 use super::flow::{Flow, Gate, Shut};
 use super::handshake::Matching;
+use super::tally::Tally;
 use super::time::{Timestamp, earliest};
 
 /// Whether a lane's next event may be written, as far as the lane is concerned (P2, P3, P5):
@@ -64,6 +65,8 @@ struct Waiting<P> {
     kind: EventKind,
     payload: P,
     deadline: Timestamp,
+    /// When it was submitted. Measured by, not acted upon.
+    since: Tally<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +79,7 @@ struct OnWire {
 /// Who waits for the answer to an event that is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Claim {
-    Caller { deadline: Timestamp },
+    Caller { deadline: Timestamp, since: Tally<Timestamp> },
     Nobody { since: Timestamp },
 }
 
@@ -109,6 +112,8 @@ pub(crate) struct Applied<P> {
     pub(crate) kind: EventKind,
     /// The event, where it had been waiting and the step took it out of the queue.
     pub(crate) payload: Option<P>,
+    /// When it was submitted; for an abandoned one, when it was abandoned.
+    pub(crate) since: Timestamp,
 }
 
 /// Every live exchange of a connection.
@@ -168,6 +173,16 @@ impl<P: Payload> Correlation<P> {
         })
     }
 
+    fn since(&self, exchange: ExchangeId) -> Option<Timestamp> {
+        if let Some(waiting) = self.waiting.get(&exchange) {
+            return Some(*waiting.since);
+        }
+        self.on_wire.get(&exchange).map(|entry| match entry.claim {
+            Claim::Caller { since, .. } => *since,
+            Claim::Nobody { since } => since,
+        })
+    }
+
     /// Why an event of `id` given now would have to wait for others of its id, if it would.
     pub(crate) fn lane_shut(&self, id: &CorrelationId, flow: &Flow) -> Option<Shut> {
         let lane = self.lanes.get(id);
@@ -182,12 +197,13 @@ impl<P: Payload> Correlation<P> {
     }
 
     /// Takes an event in. The caller has made sure that its id is not live.
-    pub(crate) fn admit(&mut self, submission: Submission<P>, flow: &Flow) {
+    pub(crate) fn admit(&mut self, submission: Submission<P>, flow: &Flow, now: Timestamp) {
         let Submission { exchange, id, kind, payload, deadline, patience: _ } = submission;
         self.waiting_bytes = self.waiting_bytes.saturating_add(payload.size());
         self.deadlines.insert((deadline, exchange));
         self.lanes.entry(id.clone()).or_default().waiting.push_back(exchange);
-        self.waiting.insert(exchange, Waiting { id: id.clone(), kind, payload, deadline });
+        self.waiting
+            .insert(exchange, Waiting { id: id.clone(), kind, payload, deadline, since: Tally::new(now) });
         self.settle(&id, flow);
     }
 
@@ -260,6 +276,7 @@ impl<P: Payload> Correlation<P> {
         now: Timestamp,
     ) -> Option<Applied<P>> {
         let was = self.stage(exchange)?;
+        let since = self.since(exchange)?;
         let step = step(was, fact);
         let (id, kind, payload) = match step {
             Step::Stay | Step::Stray => self.describe(exchange)?,
@@ -268,7 +285,7 @@ impl<P: Payload> Correlation<P> {
             Step::Abandon(_) => self.abandon(exchange, now)?,
         };
         self.settle(&id, flow);
-        Some(Applied { exchange, step, was, id, kind, payload })
+        Some(Applied { exchange, step, was, id, kind, payload, since })
     }
 
     /// The agent said something of this request: see whether its lane opens or shuts.
@@ -290,8 +307,8 @@ impl<P: Payload> Correlation<P> {
     }
 
     fn write(&mut self, exchange: ExchangeId) -> Option<(CorrelationId, EventKind, Option<P>)> {
-        let Waiting { id, kind, payload, deadline } = self.take_waiting(exchange)?;
-        let claim = Claim::Caller { deadline };
+        let Waiting { id, kind, payload, deadline, since } = self.take_waiting(exchange)?;
+        let claim = Claim::Caller { deadline, since };
         self.on_wire.insert(exchange, OnWire { id: id.clone(), kind, claim });
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.on_wire.insert(exchange);
@@ -305,7 +322,7 @@ impl<P: Payload> Correlation<P> {
         now: Timestamp,
     ) -> Option<(CorrelationId, EventKind, Option<P>)> {
         let entry = self.on_wire.get_mut(&exchange)?;
-        if let Claim::Caller { deadline } = entry.claim {
+        if let Claim::Caller { deadline, .. } = entry.claim {
             self.deadlines.remove(&(deadline, exchange));
         }
         entry.claim = Claim::Nobody { since: now };
@@ -314,13 +331,13 @@ impl<P: Payload> Correlation<P> {
     }
 
     fn remove(&mut self, exchange: ExchangeId) -> Option<(CorrelationId, EventKind, Option<P>)> {
-        if let Some(Waiting { id, kind, payload, deadline }) = self.take_waiting(exchange) {
+        if let Some(Waiting { id, kind, payload, deadline, .. }) = self.take_waiting(exchange) {
             self.deadlines.remove(&(deadline, exchange));
             return Some((id, kind, Some(payload)));
         }
         let OnWire { id, kind, claim } = self.on_wire.remove(&exchange)?;
         match claim {
-            Claim::Caller { deadline } => {
+            Claim::Caller { deadline, .. } => {
                 self.deadlines.remove(&(deadline, exchange));
             }
             Claim::Nobody { since } => self.owed.remove(since, exchange),
@@ -371,15 +388,14 @@ impl<P: Payload> Correlation<P> {
             return Some("ready heads");
         }
         let claims = self.on_wire.iter().map(|(exchange, entry)| (*exchange, entry.claim));
-        let waiting = self
-            .waiting
-            .iter()
-            .map(|(exchange, entry)| (*exchange, Claim::Caller { deadline: entry.deadline }));
+        let waiting = self.waiting.iter().map(|(exchange, entry)| {
+            (*exchange, Claim::Caller { deadline: entry.deadline, since: entry.since })
+        });
         let mut deadlines = BTreeSet::new();
         let mut owed = Owed::new();
         for (exchange, claim) in waiting.chain(claims) {
             match claim {
-                Claim::Caller { deadline } => {
+                Claim::Caller { deadline, .. } => {
                     deadlines.insert((deadline, exchange));
                 }
                 Claim::Nobody { since } => owed.add(since, exchange),
@@ -435,9 +451,9 @@ mod tests {
     fn events_of_one_id_wait_for_each_other() {
         let (mut table, flow) = (Correlation::new(Matching::OneAtATime), flow());
         for exchange in 1..=2 {
-            table.admit(submission(exchange, "a"), &flow);
+            table.admit(submission(exchange, "a"), &flow, Timestamp::ZERO);
         }
-        table.admit(submission(3, "b"), &flow);
+        table.admit(submission(3, "b"), &flow, Timestamp::ZERO);
         assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(1)));
         assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(3)));
         assert_eq!(write_next(&mut table, &flow), None);
@@ -450,8 +466,8 @@ mod tests {
     #[test]
     fn an_abandoned_exchange_keeps_its_id_shut_until_its_answer() {
         let (mut table, flow) = (Correlation::new(Matching::OneAtATime), flow());
-        table.admit(submission(1, "a"), &flow);
-        table.admit(submission(2, "a"), &flow);
+        table.admit(submission(1, "a"), &flow, Timestamp::ZERO);
+        table.admit(submission(2, "a"), &flow, Timestamp::ZERO);
         write_next(&mut table, &flow);
         let applied = table.apply(ExchangeId(1), Fact::DeadlinePassed, &flow, Timestamp::ZERO).unwrap();
         assert_eq!(applied.step, Step::Abandon(End::TimedOut));
@@ -466,8 +482,8 @@ mod tests {
     #[test]
     fn exchange_ids_let_events_of_one_id_overtake() {
         let (mut table, flow) = (Correlation::new(Matching::ByExchangeId), flow());
-        table.admit(submission(1, "a"), &flow);
-        table.admit(submission(2, "a"), &flow);
+        table.admit(submission(1, "a"), &flow, Timestamp::ZERO);
+        table.admit(submission(2, "a"), &flow, Timestamp::ZERO);
         write_next(&mut table, &flow);
         write_next(&mut table, &flow);
         assert_eq!(table.find(Some(&"a".into()), Some(ExchangeId(2))), Some(ExchangeId(2)));
@@ -479,8 +495,8 @@ mod tests {
     fn a_paused_request_waits_and_others_do_not() {
         let (mut table, mut flow) = (Correlation::new(Matching::OneAtATime), flow());
         flow.handle_request_signal(&"a".into(), FlowAction::Pause).unwrap();
-        table.admit(submission(1, "a"), &flow);
-        table.admit(submission(2, "b"), &flow);
+        table.admit(submission(1, "a"), &flow, Timestamp::ZERO);
+        table.admit(submission(2, "b"), &flow, Timestamp::ZERO);
         assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(2)));
         assert_eq!(write_next(&mut table, &flow), None);
         flow.handle_request_signal(&"a".into(), FlowAction::Resume).unwrap();

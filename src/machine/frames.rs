@@ -5,9 +5,11 @@
 
 use crate::wire::{CancelReason, CorrelationId, EventKind, FlowAction, FrameType};
 
+use super::Payload;
 use super::closing::CloseReason;
 use super::exchange::ExchangeId;
 use super::handshake::Terms;
+use super::outbox::Weigh;
 
 /// What a proxy may receive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -218,5 +220,37 @@ impl<P> FromProxy<P> {
             Self::Pong => FrameType::Pong.to_byte(),
             Self::Unknown(byte) => *byte,
         }
+    }
+}
+
+impl<P: Payload> Weigh for ToAgent<P> {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Offer(payload) | Self::HandshakeAnswer(payload) | Self::Pong(payload) => payload.size(),
+            Self::Event { payload, .. } => payload.size(),
+            Self::Refuse(_) | Self::Cancel { .. } | Self::Ping { .. } => 0,
+        }
+    }
+
+    fn is_pong(&self) -> bool {
+        matches!(self, Self::Pong(_))
+    }
+}
+
+impl<P: Payload> Weigh for ToProxy<P> {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Offer(payload) | Self::HandshakeAnswer(payload) | Self::Pong(payload) => payload.size(),
+            Self::Answer { payload, .. } | Self::Report { payload, .. } => payload.size(),
+            Self::Refuse(_)
+            | Self::AnswerUnseen { .. }
+            | Self::Flow(_)
+            | Self::Draining
+            | Self::Ping { .. } => 0,
+        }
+    }
+
+    fn is_pong(&self) -> bool {
+        matches!(self, Self::Pong(_))
     }
 }

@@ -140,9 +140,10 @@ pub struct InboxLimits {
     pub high_mark: usize,
     /// Unanswered events at which it resumes. Default 64.
     pub low_mark: usize,
-    /// Unanswered events at which it stops reading, for a proxy that heeds no pause. Default 4,096.
+    /// Unanswered events, or unwritten answers, at which it stops reading: for a proxy that heeds no
+    /// pause, or takes no answer. Default 4,096.
     pub saturated: usize,
-    /// Bytes of waiting events at which it stops reading. Default 64 MiB.
+    /// Bytes of waiting events, or of unwritten answers, at which it stops reading. Default 64 MiB.
     pub saturated_bytes: usize,
 }
 
@@ -233,6 +234,11 @@ impl<P: Payload> Inbox<P> {
 
     pub(crate) const fn signal(&self) -> Signal {
         self.signal
+    }
+
+    /// Whether an event of this request is unanswered.
+    pub(crate) fn has(&self, id: &CorrelationId) -> bool {
+        self.lanes.contains_key(id)
     }
 
     /// Whether no more should be read: the pause was not heeded.

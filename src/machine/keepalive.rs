@@ -11,8 +11,21 @@ pub struct KeepaliveLimits {
     pub interval: Option<Duration>,
     /// Silence after that ping at which the connection is given up. Default 15 s.
     pub timeout: Duration,
+    /// Whose silence is held against it. Default: everybody's for a proxy; for an agent, that of
+    /// proxies which have answered a ping before, since deployed proxies answer none.
+    pub judged: Judged,
     /// How long a frame that has begun may take to arrive in full. Default 60 s.
     pub frame_timeout: Duration,
+}
+
+/// Whose silence ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Judged {
+    /// Everybody's.
+    Everybody,
+    /// That of a peer which has answered a ping on this connection. Others go on being pinged, so
+    /// that whatever lies between stays open and the transport notices a peer that is gone.
+    WhoAnswered,
 }
 
 impl Default for KeepaliveLimits {
@@ -20,9 +33,24 @@ impl Default for KeepaliveLimits {
         Self {
             interval: Some(Duration::from_secs(15)),
             timeout: Duration::from_secs(15),
+            judged: Judged::Everybody,
             frame_timeout: Duration::from_secs(60),
         }
     }
+}
+
+/// Whether this peer's silence counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// It does.
+    Answerable,
+    /// Not yet: it has answered no ping.
+    Unproven,
+}
+
+impl Standing {
+    /// Every standing.
+    pub const ALL: [Self; 2] = [Self::Answerable, Self::Unproven];
 }
 
 /// Whether a ping is out.
@@ -66,13 +94,16 @@ pub enum Pulse {
     GiveUp,
 }
 
-/// The keepalive's table (P12): total over every state and sign.
-pub const fn step(probe: Probe, sign: Sign) -> Pulse {
+/// The keepalive's table (P12): total over every state, standing and sign.
+pub const fn step(probe: Probe, standing: Standing, sign: Sign) -> Pulse {
     match sign {
         Sign::Heard | Sign::DueWhileNotReading => Pulse::Rearm,
         Sign::Due => match probe {
             Probe::Quiet => Pulse::Ask,
-            Probe::Waiting => Pulse::GiveUp,
+            Probe::Waiting => match standing {
+                Standing::Answerable => Pulse::GiveUp,
+                Standing::Unproven => Pulse::Ask,
+            },
         },
     }
 }
@@ -91,6 +122,7 @@ pub(crate) enum Due {
 pub(crate) struct Keepalive {
     limits: KeepaliveLimits,
     probe: Probe,
+    standing: Standing,
     /// When the present state began: last byte heard, or ping sent.
     since: Timestamp,
     /// When the frame that is arriving began, while one is.
@@ -98,12 +130,21 @@ pub(crate) struct Keepalive {
 }
 
 impl Keepalive {
-    pub(crate) fn new(limits: KeepaliveLimits, now: Timestamp) -> Self {
-        Self { limits, probe: Probe::Quiet, since: now, frame_since: None }
+    pub(crate) const fn new(limits: KeepaliveLimits, now: Timestamp) -> Self {
+        let standing = match limits.judged {
+            Judged::Everybody => Standing::Answerable,
+            Judged::WhoAnswered => Standing::Unproven,
+        };
+        Self { limits, probe: Probe::Quiet, standing, since: now, frame_since: None }
+    }
+
+    /// The peer answered a ping.
+    pub(crate) const fn handle_pong(&mut self) {
+        self.standing = Standing::Answerable;
     }
 
     pub(crate) fn handle_heard(&mut self, now: Timestamp) {
-        self.apply(step(self.probe, Sign::Heard), now);
+        self.apply(step(self.probe, self.standing, Sign::Heard), now);
     }
 
     /// Whether the bytes so far end in the middle of a frame. `fresh` says that a frame was
@@ -139,7 +180,7 @@ impl Keepalive {
             return Due::Nothing;
         }
         let sign = if reading { Sign::Due } else { Sign::DueWhileNotReading };
-        let pulse = step(self.probe, sign);
+        let pulse = step(self.probe, self.standing, sign);
         self.apply(pulse, now);
         match pulse {
             Pulse::Rearm => Due::Nothing,
@@ -185,6 +226,19 @@ mod tests {
         assert_eq!(keepalive.handle_timeout(true, at(15)), Due::Ping);
         assert_eq!(keepalive.handle_timeout(true, at(29)), Due::Nothing);
         assert_eq!(keepalive.handle_timeout(true, at(30)), Due::Silent);
+    }
+
+    #[test]
+    fn the_silence_of_a_peer_that_never_answered_is_not_held_against_it() {
+        let limits = KeepaliveLimits { judged: Judged::WhoAnswered, ..KeepaliveLimits::default() };
+        let mut keepalive = Keepalive::new(limits, at(0));
+        for second in [15, 30, 45, 60] {
+            assert_eq!(keepalive.handle_timeout(true, at(second)), Due::Ping);
+        }
+        keepalive.handle_pong();
+        keepalive.handle_heard(at(61));
+        assert_eq!(keepalive.handle_timeout(true, at(76)), Due::Ping);
+        assert_eq!(keepalive.handle_timeout(true, at(91)), Due::Silent);
     }
 
     #[test]

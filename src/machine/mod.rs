@@ -23,6 +23,7 @@ pub mod exchange;
 pub mod flow;
 mod frames;
 pub mod handshake;
+pub mod histogram;
 pub mod inbox;
 pub mod keepalive;
 mod outbox;
@@ -41,12 +42,13 @@ pub use exchange::{Ending, ExchangeId};
 pub use flow::{Backlog, Shut};
 pub use frames::{FromAgent, FromProxy, Refusal, ToAgent, ToProxy};
 pub use handshake::{EventSet, Matching, Pending, Terms};
+pub use histogram::Histogram;
 pub use inbox::InboxLimits;
-pub use keepalive::KeepaliveLimits;
+pub use keepalive::{Judged, KeepaliveLimits};
 pub use outbox::ControlLimits;
 pub use proxy::{
-    CancelError, ConnectionState, DecisionError, ProxyConnection, ProxyEvent, ProxyLimits, ProxyStats,
-    QueueLimits, SubmitError,
+    CancelError, ConnectionState, DecisionError, ProxyConnection, ProxyEvent, ProxyLatency, ProxyLimits,
+    ProxyStats, QueueLimits, SubmitError,
 };
 pub use tally::Tally;
 pub use time::Timestamp;

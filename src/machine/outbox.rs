@@ -24,19 +24,41 @@ impl Default for ControlLimits {
     }
 }
 
+/// What an outbox must know of a frame.
+pub(crate) trait Weigh {
+    /// Bytes of payload it holds.
+    fn weight(&self) -> usize;
+    /// Whether it counts towards the limit on pongs.
+    fn is_pong(&self) -> bool;
+}
+
 /// Frames that go out in order, whatever the flow control says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Outbox<F> {
     frames: VecDeque<F>,
     pongs: usize,
+    /// Sum of the frames' weights.
+    bytes: usize,
 }
 
 impl<F> Outbox<F> {
     pub(crate) const fn new() -> Self {
-        Self { frames: VecDeque::new(), pongs: 0 }
+        Self { frames: VecDeque::new(), pongs: 0, bytes: 0 }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl<F: Weigh> Outbox<F> {
     pub(crate) fn push(&mut self, frame: F) {
+        self.bytes = self.bytes.saturating_add(frame.weight());
+        self.pongs = self.pongs.saturating_add(usize::from(frame.is_pong()));
         self.frames.push_back(frame);
     }
 
@@ -54,21 +76,53 @@ impl<F> Outbox<F> {
         if self.pongs >= limits.pongs {
             return Err(Violation::PingFlood { limit: limits.pongs });
         }
-        self.pongs = self.pongs.saturating_add(1);
-        self.frames.push_back(frame(payload));
+        self.push(frame(payload));
         Ok(())
     }
 
-    pub(crate) fn pop(&mut self, is_pong: fn(&F) -> bool) -> Option<F> {
+    pub(crate) fn pop(&mut self) -> Option<F> {
         let frame = self.frames.pop_front()?;
-        if is_pong(&frame) {
-            self.pongs = self.pongs.saturating_sub(1);
-        }
+        self.bytes = self.bytes.saturating_sub(frame.weight());
+        self.pongs = self.pongs.saturating_sub(usize::from(frame.is_pong()));
         Some(frame)
     }
 
     pub(crate) fn clear(&mut self) {
-        self.frames.clear();
-        self.pongs = 0;
+        *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Byte(u8);
+
+    impl Weigh for Byte {
+        fn weight(&self) -> usize {
+            1
+        }
+
+        fn is_pong(&self) -> bool {
+            self.0 == b'p'
+        }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_and_is_counted() {
+        let limits = ControlLimits { pongs: 1, ping_payload: 1, ..ControlLimits::default() };
+        let mut outbox = Outbox::new();
+        outbox.push(Byte(b'a'));
+        assert_eq!(outbox.push_pong(b'p', limits, Byte), Ok(()));
+        assert_eq!(outbox.push_pong(b'p', limits, Byte), Err(Violation::PingFlood { limit: 1 }));
+        assert_eq!((outbox.len(), outbox.bytes()), (2, 2));
+        assert_eq!(outbox.pop().map(|byte| byte.0), Some(b'a'));
+        assert_eq!(outbox.pop().map(|byte| byte.0), Some(b'p'));
+        assert_eq!(outbox.push_pong(b'p', limits, Byte), Ok(()));
+        outbox.clear();
+        assert_eq!((outbox.len(), outbox.bytes()), (0, 0));
+        let long = outbox.push_pong(alloc::vec![0, 0], limits, |_| Byte(b'p'));
+        assert_eq!(long, Err(Violation::OversizePing { length: 2, limit: 1 }));
     }
 }

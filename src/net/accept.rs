@@ -18,11 +18,12 @@ use crate::wire::{EncodeError, Registration};
 use super::admission::{Seat, Seats};
 use super::clock::Clock;
 use super::config::{ConfigError, ListenerConfig, validate_proxy};
+use super::denied::{BUSY, Denied, TOO_FAST, refuse};
 use super::driver::{Driver, Stream};
 use super::handle::AgentHandle;
 use super::hook::{Peer, Question};
 use super::proxy::{Delivery, ProxyRole, ProxySide};
-use super::refusal::{BUSY, Denied, TOO_FAST, refuse};
+use super::refusals::Refusals;
 use super::shared::Shared;
 use super::sync::{Arc, Mutex, Weak, lock};
 
@@ -46,6 +47,7 @@ struct Inner {
     roster: Mutex<Roster>,
     /// Whether the roster is closing, to be waited on.
     closing: watch::Sender<bool>,
+    refusals: Refusals,
     /// How many connections there are, to be waited on.
     count: watch::Sender<usize>,
 }
@@ -94,6 +96,11 @@ impl Entry {
         &self.peer
     }
 
+    /// Counts a refusal.
+    pub(crate) fn count(&self, refusal: &RegistrationRefusal) {
+        self.acceptor.refusals.count(refusal);
+    }
+
     /// The handshake has succeeded. One that has not counts until the connection is gone.
     pub(crate) fn leave_opening(&mut self) {
         self.opening = None;
@@ -126,6 +133,7 @@ impl Acceptor {
             throttle: config.accept_rate.map(|rate| Mutex::new(Throttle::new(rate, clock.now()))),
             roster: Mutex::default(),
             closing: watch::Sender::new(false),
+            refusals: Refusals::default(),
             count: watch::Sender::new(0),
             config,
         };
@@ -203,10 +211,21 @@ impl Acceptor {
                     entry.peer = peer;
                     this.start(io, entry, delivery);
                 }
-                Ok(Err(error)) => tracing::info!(%error, "connection dropped"),
-                Err(_) => tracing::info!(?limit, "connection dropped: its handshake took too long"),
+                Ok(Err(error)) => {
+                    this.inner.refusals.count_cause("tls_handshake");
+                    tracing::info!(%error, "connection dropped");
+                }
+                Err(_) => {
+                    this.inner.refusals.count_cause("tls_handshake");
+                    tracing::info!(?limit, "connection dropped: its handshake took too long");
+                }
             }
         }));
+    }
+
+    /// How often registrations were refused, by cause.
+    pub fn refusals(&self) -> Refusals {
+        self.inner.refusals.clone()
     }
 
     /// Connections that have registered and not ended.
@@ -247,6 +266,10 @@ impl Acceptor {
     }
 
     fn enter(&self, peer: Peer) -> Result<Entry, Denied> {
+        self.try_enter(peer).inspect_err(|denied| self.inner.refusals.count_cause(denied.cause()))
+    }
+
+    fn try_enter(&self, peer: Peer) -> Result<Entry, Denied> {
         let began = self.inner.clock.now();
         if let Some(throttle) = &self.inner.throttle {
             lock(throttle).take(began).map_err(Denied::TooFast)?;

@@ -102,6 +102,8 @@ pub(crate) struct Driver<R: Role, IO> {
     out: Vec<u8>,
     /// Bytes of `out` that the socket has taken.
     written: usize,
+    /// Bytes that the socket took and nobody has been told of.
+    sent: u64,
     unflushed: bool,
     read_ended: bool,
     write_failed: bool,
@@ -122,6 +124,7 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
             view: View { wants_bytes: true, opening: true, timeout: None },
             out: Vec::new(),
             written: 0,
+            sent: 0,
             unflushed: false,
             read_ended: false,
             write_failed: false,
@@ -183,7 +186,10 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
         let mut core = self.shared.lock();
         match read {
             Read::Nothing => {}
-            Read::Bytes(bytes) => core.session.handle_bytes(bytes, now),
+            Read::Bytes(bytes) => {
+                core.traffic.received = core.traffic.received.saturating_add(bytes.len() as u64);
+                core.session.handle_bytes(bytes, now);
+            }
             Read::Eof => core.session.handle_eof(),
             Read::Lost => core.session.handle_transport_lost(),
         }
@@ -201,6 +207,8 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
             opening: state == ConnectionState::Opening,
             timeout: core.session.poll_timeout(),
         };
+        core.traffic.sent = core.traffic.sent.saturating_add(std::mem::take(&mut self.sent));
+        self.shared.publish(&core);
         let flushes = core.session.close_reason().map(crate::machine::CloseReason::flushes);
         drop(core);
         for waker in self.wakers.drain(..) {
@@ -273,6 +281,7 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
                 Poll::Ready(Ok(0)) => self.fail_write(&io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(taken)) => {
                     self.written = self.written.saturating_add(taken).min(self.out.len());
+                    self.sent = self.sent.saturating_add(taken as u64);
                     self.unflushed = true;
                     wrote = true;
                 }
@@ -371,6 +380,7 @@ impl<R: Role, IO> Drop for Driver<R, IO> {
         let mut core = self.shared.lock();
         core.session.handle_transport_lost();
         dispatch(&mut self.role, &mut core, now, &mut self.wakers);
+        self.shared.publish(&core);
         drop(core);
         for waker in self.wakers.drain(..) {
             waker.wake();

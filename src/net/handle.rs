@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::machine::{CloseReason, ConnectionState, ProxyStats, Shut};
+use crate::machine::{CloseReason, ConnectionState, ProxyLatency, ProxyStats, Shut};
 use crate::session::ProxySession;
 use crate::wire::{
     CancelReason, Capabilities, Configure, CorrelationId, Encoding, Event, GuardrailInspect, HealthStatus,
@@ -16,10 +16,19 @@ use crate::wire::{
 use super::ask::Ask;
 use super::hook::Peer;
 use super::proxy::{ProxySide, Report, Reports};
-use super::shared::{Shared, drive};
+use super::shared::{Load, Shared, Traffic, drive};
 use super::sync::Arc;
 
-drive!(ProxySession, crate::session::ProxySessionEvent, ProxySide);
+drive!(ProxySession, crate::session::ProxySessionEvent, ProxySide, load);
+
+fn load(session: &ProxySession) -> Load {
+    let events = session.in_flight().saturating_add(session.waiting());
+    Load {
+        serving: session.state() == ConnectionState::Open,
+        paused: session.shut() == Some(Shut::Paused),
+        events: u32::try_from(events).unwrap_or(u32::MAX),
+    }
+}
 
 /// Counters of a connection, and what is under way on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +39,10 @@ pub struct Stats {
     pub in_flight: usize,
     /// Events that wait to be written.
     pub waiting: usize,
+    /// Late answers that the agent owes.
+    pub owed: usize,
+    /// Bytes that went over the connection.
+    pub traffic: Traffic,
 }
 
 /// A connected agent, to be asked about requests.
@@ -114,7 +127,31 @@ impl AgentHandle {
             totals: core.session.stats(),
             in_flight: core.session.in_flight(),
             waiting: core.session.waiting(),
+            owed: core.session.machine().owed(),
+            traffic: core.traffic,
         })
+    }
+
+    /// The load, as it was at the last change, without taking a lock.
+    pub(super) fn load(&self) -> Load {
+        self.connection.shared.load()
+    }
+
+    /// How long events waited, and how long their answers took.
+    pub fn latency(&self) -> ProxyLatency {
+        self.connection.shared.look(|core| *core.session.latency())
+    }
+
+    /// The connection's state on one line, for a log or a console. Holds no secret and no payload.
+    pub fn dump(&self) -> String {
+        let (session, traffic) = self.connection.shared.look(|core| (core.session.dump(), core.traffic));
+        format!(
+            "agent={} connection={} {session} received={} sent={}",
+            self.agent_id(),
+            self.connection_id(),
+            traffic.received,
+            traffic.sent
+        )
     }
 
     /// Unanswered events on the wire, abandoned ones included.

@@ -16,6 +16,7 @@ use super::config::{ConfigError, ListenerConfig};
 use super::handle::AgentHandle;
 use super::hook::Peer;
 use super::proxy::Delivery;
+use super::refusals::Refusals;
 use super::sockets;
 
 /// How long to wait after the system failed to accept, for want of descriptors for instance.
@@ -160,6 +161,11 @@ impl Listener {
     /// The TCP address.
     pub const fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addr
+    }
+
+    /// How often registrations were refused, by cause.
+    pub fn refusals(&self) -> Refusals {
+        self.acceptor.refusals()
     }
 
     /// Connections that have registered and not ended.

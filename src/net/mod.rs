@@ -72,6 +72,7 @@ mod ask;
 mod backoff;
 mod clock;
 mod config;
+mod denied;
 mod driver;
 mod handle;
 mod handler;
@@ -80,7 +81,9 @@ mod listener;
 mod names;
 mod pool;
 mod proxy;
-mod refusal;
+#[cfg(feature = "metrics")]
+mod publish;
+mod refusals;
 mod shared;
 mod sockets;
 mod sync;
@@ -104,3 +107,7 @@ pub use hook::{AdmissionHook, Applicant, BoxFuture, Peer};
 pub use listener::{BindError, Listener, ListenerClosed};
 pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, RequestAnswer, RequestAsk};
 pub use proxy::{Report, Reports};
+#[cfg(feature = "metrics")]
+pub use publish::publish;
+pub use refusals::Refusals;
+pub use shared::Traffic;

@@ -14,14 +14,15 @@ use std::time::Duration;
 use crate::machine::registry::{
     Balance, Candidate, Fitness, Health, HealthLimits, HealthRecord, Sign, choose,
 };
-use crate::machine::{ConnectionState, SubmitError, Timestamp};
+use crate::machine::{ConnectionState, ProxyLatency, ProxyStats, SubmitError, Timestamp};
 use crate::wire::{Answer, CorrelationId, Event, EventKind, HealthState};
 
 use super::ask::{AnswerFuture, Ask, AskError};
 use super::clock::Clock;
-use super::handle::{AgentHandle, Closed};
+use super::handle::{AgentHandle, Closed, Stats};
 use super::listener::Listener;
 use super::proxy::{Report, Reports};
+use super::shared::Traffic;
 use super::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, Weak, lock, read, write};
 
 /// How a pool chooses and forgets.
@@ -59,6 +60,8 @@ struct Group {
     members: RwLock<Members>,
     /// Grows with every choice; see [`choose`].
     ticket: AtomicU64,
+    /// What the connections that have left had seen.
+    departed: Mutex<Totals>,
 }
 
 type Members = Arc<[Arc<Member>]>;
@@ -70,16 +73,15 @@ struct Member {
 
 impl Member {
     fn candidate(&self, needs: &[EventKind], config: &PoolConfig, now: Timestamp) -> Candidate {
-        let stats = self.handle.stats();
+        let load = self.handle.load();
         let able = needs.iter().all(|kind| self.handle.capabilities().supports(*kind));
-        let open = self.handle.state() == ConnectionState::Open;
-        let fitness = match able && open {
+        let fitness = match able && load.serving {
             true => lock(&self.health).fitness(config.health, now),
             false => Fitness::Unfit,
         };
         // On a paused connection events wait, which is better than none.
-        let fitness = if self.handle.is_paused() { fitness.max(Fitness::Degraded) } else { fitness };
-        Candidate { fitness, load: stats.in_flight.saturating_add(stats.waiting) }
+        let fitness = if load.paused { fitness.max(Fitness::Degraded) } else { fitness };
+        Candidate { fitness, load: load.events as usize }
     }
 
     fn sign(&self, sign: Sign, limits: HealthLimits, now: Timestamp) {
@@ -154,9 +156,10 @@ impl Pool {
     /// What the pool knows of each agent, in order of id.
     pub fn agents(&self) -> Vec<AgentView> {
         let agents = read(&self.inner.agents);
-        let view = |(id, group): (&Arc<str>, &Arc<Group>)| AgentView {
-            agent_id: id.to_string(),
-            connections: group.members().iter().map(|member| member.view()).collect(),
+        let view = |(id, group): (&Arc<str>, &Arc<Group>)| {
+            let departed = lock(&group.departed);
+            let connections = group.members().iter().map(|member| member.view()).collect();
+            AgentView { agent_id: id.to_string(), departed: *departed, connections }
         };
         agents.iter().map(view).collect()
     }
@@ -185,7 +188,11 @@ impl fmt::Debug for Pool {
 
 impl Group {
     fn new() -> Self {
-        Self { members: RwLock::new(Arc::from(Vec::new())), ticket: AtomicU64::new(0) }
+        Self {
+            members: RwLock::new(Arc::from(Vec::new())),
+            ticket: AtomicU64::new(0),
+            departed: Mutex::default(),
+        }
     }
 
     fn members(&self) -> Members {
@@ -206,7 +213,8 @@ impl Member {
             connection_id: self.handle.connection_id().into(),
             state: self.handle.state(),
             health: lock(&self.health).health(),
-            in_flight: self.handle.in_flight(),
+            stats: self.handle.stats(),
+            latency: self.handle.latency(),
         }
     }
 }
@@ -250,7 +258,13 @@ impl Watcher {
     fn leave(&self) -> Option<Duration> {
         let pool = self.pool.upgrade()?;
         let group = read(&pool.agents).get(&self.id).cloned()?;
+        // One lock for both, so that nobody sees the connection twice, or not at all.
+        let mut departed = lock(&group.departed);
+        if let Some(member) = self.member.upgrade() {
+            *departed = departed.plus(&member.view().totals());
+        }
         group.change(|members| members.retain(|other| Arc::as_ptr(other) != self.member.as_ptr()));
+        drop(departed);
         group.members().is_empty().then_some(pool.config.grace)
     }
 
@@ -371,6 +385,8 @@ impl Future for RequestAnswer<'_> {
 pub struct AgentView {
     /// The agent.
     pub agent_id: String,
+    /// What its connections had seen that have left since it was first known.
+    pub departed: Totals,
     /// Its connections, the oldest first. Empty while it is away and its grace lasts.
     pub connections: Vec<ConnectionView>,
 }
@@ -384,8 +400,52 @@ pub struct ConnectionView {
     pub state: ConnectionState,
     /// What is held of its health.
     pub health: Health,
-    /// Unanswered events on the wire.
-    pub in_flight: usize,
+    /// What it has seen, and what is under way on it.
+    pub stats: Stats,
+    /// How long events waited, and how long their answers took.
+    pub latency: ProxyLatency,
+}
+
+/// What one or several connections have seen and measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Exchanges and frames.
+    pub stats: ProxyStats,
+    /// How long events waited, and how long their answers took.
+    pub latency: ProxyLatency,
+    /// Bytes.
+    pub traffic: Traffic,
+}
+
+impl Totals {
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            stats: self.stats.plus(other.stats),
+            latency: self.latency.plus(&other.latency),
+            traffic: self.traffic.plus(other.traffic),
+        }
+    }
+}
+
+impl ConnectionView {
+    /// What it has seen and measured.
+    pub const fn totals(&self) -> Totals {
+        Totals { stats: self.stats.totals, latency: self.latency, traffic: self.stats.traffic }
+    }
+}
+
+impl AgentView {
+    /// What all connections together have under way.
+    pub fn in_flight(&self) -> usize {
+        self.connections.iter().map(|connection| connection.stats.in_flight).sum()
+    }
+
+    /// What all connections together have seen, those included that have left. Only grows.
+    pub fn totals(&self) -> Totals {
+        self.connections.iter().fold(self.departed, |sum, connection| sum.plus(&connection.totals()))
+    }
 }
 
 /// Why no request could be begun.

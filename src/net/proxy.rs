@@ -15,11 +15,11 @@ use crate::wire::{ConfigUpdateRequest, HealthStatus, MetricsReport};
 
 use super::accept::{AcceptError, Entry};
 use super::admission::Seat;
+use super::denied::millis;
 use super::driver::Role;
 use super::handle::{AgentHandle, Connection, Identity};
 use super::hook::{Peer, Question, Task};
 use super::names::connection_id;
-use super::refusal::millis;
 use super::shared::{Core, Shared};
 use super::sync::Arc;
 
@@ -282,6 +282,9 @@ impl ProxyRole {
         tracing::info!(?agent_id, reason = %words, "registration refused");
         // Fails only if the connection has ended, which is told on its own.
         let _ = session.reject_registration(pending, &words, refusal.retry_after().map(millis));
+        if let Some(entry) = &self.entry {
+            entry.count(&refusal);
+        }
         self.refusal = Some(refusal);
     }
 

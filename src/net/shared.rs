@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use crate::machine::{CloseReason, ConnectionState, Timestamp};
 
 use super::clock::Clock;
-use super::sync::{Mutex, MutexGuard, lock};
+use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// A session as the driver sees it; implemented by both roles' sessions.
 pub(crate) trait Drive: Send + 'static {
@@ -18,6 +18,7 @@ pub(crate) trait Drive: Send + 'static {
     type Side: Send + 'static;
 
     fn state(&self) -> ConnectionState;
+    fn load(&self) -> Load;
     fn close_reason(&self) -> Option<&CloseReason>;
     fn wants_bytes(&self) -> bool;
     fn handle_bytes(&mut self, bytes: &[u8], now: Timestamp);
@@ -31,13 +32,16 @@ pub(crate) trait Drive: Send + 'static {
 
 /// Forwards [`Drive`] to the session's methods of the same names.
 macro_rules! drive {
-    ($session:ty, $event:ty, $side:ty) => {
+    ($session:ty, $event:ty, $side:ty, $load:expr) => {
         impl $crate::net::shared::Drive for $session {
             type Event = $event;
             type Side = $side;
 
             fn state(&self) -> $crate::machine::ConnectionState {
                 <$session>::state(self)
+            }
+            fn load(&self) -> $crate::net::shared::Load {
+                $load(self)
             }
             fn close_reason(&self) -> Option<&$crate::machine::CloseReason> {
                 <$session>::close_reason(self)
@@ -71,10 +75,60 @@ macro_rules! drive {
 }
 pub(crate) use drive;
 
+/// What a choice among connections asks of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Whether it takes new requests: open, and not draining.
+    pub(crate) serving: bool,
+    /// Whether the peer has asked for a pause.
+    pub(crate) paused: bool,
+    /// Events under way or waiting.
+    pub(crate) events: u32,
+}
+
+/// The load as it was when the lock was last given back, to be read without it.
+#[derive(Debug, Default)]
+struct Gauge(AtomicU64);
+
+impl Gauge {
+    fn set(&self, load: Load) {
+        let bits = u64::from(load.serving) | u64::from(load.paused) << 1 | u64::from(load.events) << 2;
+        // Whoever reads it decides by a moment that has passed anyway.
+        self.0.store(bits, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Load {
+        let bits = self.0.load(Ordering::Relaxed);
+        let events = u32::try_from(bits >> 2).unwrap_or(u32::MAX);
+        Load { serving: bits & 1 != 0, paused: bits & 2 != 0, events }
+    }
+}
+
+/// Bytes that went over a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Received.
+    pub received: u64,
+    /// Taken by the socket.
+    pub sent: u64,
+}
+
+impl Traffic {
+    /// What went over this and another connection together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            received: self.received.saturating_add(other.received),
+            sent: self.sent.saturating_add(other.sent),
+        }
+    }
+}
+
 /// What the mutex guards.
 pub(crate) struct Core<S: Drive> {
     pub(crate) session: S,
     pub(crate) side: S::Side,
+    pub(crate) traffic: Traffic,
     /// The driver, while it sleeps and has not been woken.
     driver: Option<Waker>,
 }
@@ -82,12 +136,14 @@ pub(crate) struct Core<S: Drive> {
 /// One connection, shared by its driver and its handles.
 pub(crate) struct Shared<S: Drive> {
     core: Mutex<Core<S>>,
+    gauge: Gauge,
     clock: Clock,
 }
 
 impl<S: Drive> Shared<S> {
-    pub(crate) const fn new(session: S, side: S::Side, clock: Clock) -> Self {
-        Self { core: Mutex::new(Core { session, side, driver: None }), clock }
+    pub(crate) fn new(session: S, side: S::Side, clock: Clock) -> Self {
+        let core = Core { session, side, traffic: Traffic::default(), driver: None };
+        Self { core: Mutex::new(core), gauge: Gauge::default(), clock }
     }
 
     pub(crate) const fn clock(&self) -> &Clock {
@@ -110,6 +166,16 @@ impl<S: Drive> Shared<S> {
         }
     }
 
+    /// Tells the gauge what a change of the session came to. Whoever changes it calls this before unlocking.
+    pub(crate) fn publish(&self, core: &Core<S>) {
+        self.gauge.set(core.session.load());
+    }
+
+    /// The load, without the lock.
+    pub(crate) fn load(&self) -> Load {
+        self.gauge.read()
+    }
+
     /// Looks at the connection without changing it.
     pub(crate) fn look<R>(&self, question: impl FnOnce(&Core<S>) -> R) -> R {
         question(&self.lock())
@@ -121,6 +187,7 @@ impl<S: Drive> Shared<S> {
         let mut core = self.lock();
         let result = command(&mut core, now);
         let driver = core.driver.take();
+        self.publish(&core);
         drop(core);
         if let Some(driver) = driver {
             driver.wake();

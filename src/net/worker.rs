@@ -11,16 +11,24 @@ use tokio::runtime;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::machine::{CloseReason, ExchangeId, Timestamp};
+use crate::machine::{CloseReason, ConnectionState, ExchangeId, Timestamp};
 use crate::session::{AgentSession, AgentSessionEvent, Receipt};
 use crate::wire::{Answer, CancelReason, RegistrationResponse};
 
 use super::driver::Role;
 use super::handler::{Context, Handler, dispatch};
-use super::shared::{Core, Shared, drive};
+use super::shared::{Core, Load, Shared, drive};
 use super::sync::Arc;
 
-drive!(AgentSession, AgentSessionEvent, AgentSide);
+drive!(AgentSession, AgentSessionEvent, AgentSide, load);
+
+fn load(session: &AgentSession) -> Load {
+    Load {
+        serving: session.state() == ConnectionState::Open,
+        paused: session.is_pausing(),
+        events: u32::try_from(session.unanswered()).unwrap_or(u32::MAX),
+    }
+}
 
 /// What an agent answers where the handler can't: not to be let through.
 const FAILED: u16 = 500;

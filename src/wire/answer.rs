@@ -17,7 +17,7 @@ pub const PROTOCOL_VERSION: u32 = 2;
 /// An agent's answer to one event.
 ///
 /// As little as `{"version":2,"decision":"allow"}` can be read. A decision must be there: nothing is
-/// allowed by leaving it out.
+/// allowed by leaving it out (W-ANSWER-1).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Answer {
     /// The protocol version, 2.
@@ -177,7 +177,7 @@ impl Answer {
 /// A change to one piece of a body.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct BodyMutation {
-    /// The new bytes: none leaves the piece as it is, empty ones drop it.
+    /// The new bytes: none leaves the piece as it is, empty ones drop it (W-MUT-1).
     #[serde(default)]
     pub data: Option<Body>,
     /// Which piece, counted from 0 as in the event.

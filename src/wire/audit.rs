@@ -31,7 +31,8 @@ pub struct Audit {
     /// Why, in codes.
     #[serde(deserialize_with = "null_default")]
     pub reason_codes: Vec<String>,
-    /// Anything else. The ids of the answer travel here, under `correlation_id` and `exchange_id`.
+    /// Anything else. The ids of the answer travel here, under `correlation_id` (X-ID-3) and
+    /// `exchange_id` (X-ECHO-1).
     #[serde(deserialize_with = "null_default")]
     pub custom: BTreeMap<String, Value>,
 }

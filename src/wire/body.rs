@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The bytes of a body, or of a piece of one.
 ///
-/// In JSON they are standard base64 with padding. Text that is not that is an error and never taken
+/// In JSON they are standard base64 with padding (W-BODY-1). Text that is not that is an error and never taken
 /// for the bytes themselves. In MessagePack they are written as raw bytes, and read from raw bytes
 /// or from base64 text, since deployed proxies send both.
 #[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -39,7 +39,7 @@ impl Cancel {
 ///
 /// Written as its number, 0 to 5. Read from the number or from an object whose `type` is the name;
 /// whatever else comes reads as [`CancelReason::Manual`], since a cancel must not fail for its
-/// reason.
+/// reason (C-CANCEL-2).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum CancelReason {
     /// 0: the client went away.
@@ -150,7 +150,7 @@ impl FlowControl {
 /// What the proxy shall do.
 ///
 /// Written as its number, with `buffer_available` beside it. Read from the number or from a tagged
-/// object. An unknown action is an error: taking it for a resume would flood the agent.
+/// object. An unknown action is an error: taking it for a resume would flood the agent (F-ACT-1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum FlowAction {
     /// 1, `pause`: send no event.
@@ -259,7 +259,7 @@ impl<'de> Deserialize<'de> for FlowControl {
     }
 }
 
-/// Either way: asks for a pong with the same payload (P12). Also the payload of that pong.
+/// Either way: asks for a pong with the same payload (C-PING-1, P12). Also the payload of that pong.
 ///
 /// A pong echoes the bytes of the ping, so its writer needs not read them.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]

@@ -18,7 +18,7 @@ const FIRST_STEP: usize = 1024;
 /// What an idle decoder may keep.
 const IDLE_CAPACITY: usize = 8 * 1024;
 
-/// Cuts a stream of bytes into frames (P10).
+/// Cuts a stream of bytes into frames (W-FRAME-1, W-FRAME-5, P10).
 ///
 /// The bytes may come in any pieces. A frame that lies whole in one piece is borrowed from it; only
 /// a partial one is copied. Memory is bounded by the bytes received: at most twice as many plus

@@ -1,4 +1,5 @@
-//! Dialects of this protocol that other SDKs speak. They are refused, but with a reason that helps.
+//! Dialects of this protocol that other SDKs speak. They are refused, but with a reason that helps
+//! (H-DIALECT-1).
 
 use core::fmt;
 

@@ -12,7 +12,8 @@ use super::encoder::EncodeError;
 /// The longest text kept of a decoding error, in bytes. The rest could be the peer's payload.
 const MAX_ERROR_TEXT: usize = 240;
 
-/// The encoding of the payloads on a connection. Handshake frames are always JSON.
+/// The encoding of the payloads on a connection (W-ENC-2). Handshake frames are always JSON
+/// (W-ENC-1).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Encoding {
     /// JSON, UTF-8. Bodies are base64.
@@ -21,7 +22,7 @@ pub enum Encoding {
     /// MessagePack, structs as maps with named fields. Bodies are raw bytes. Needs the cargo feature
     /// `msgpack`.
     MessagePack,
-    /// MessagePack with bodies as base64 text. The same name on the wire, and read by the same rules;
+    /// MessagePack with bodies as base64 text (W-BODY-2). The same name on the wire, and read by the same rules;
     /// written to peers that came by the forward handshake. Deployed agents read a body's field as
     /// text only: raw bytes that happen to be text are taken for base64, and raw bytes that are not
     /// make the event unreadable, which those agents answer with Allow.

@@ -87,7 +87,7 @@ impl EventKind {
         }
     }
 
-    /// The number in `supported_events`, 1 to 8.
+    /// The number in `supported_events`, 1 to 8 (W-EVENT-1).
     #[must_use]
     pub const fn number(self) -> i32 {
         match self {

@@ -11,7 +11,7 @@ use super::encoding::Encoding;
 use super::lenient::null_default;
 use super::registration::{Capabilities, known_encodings};
 
-/// Proxy to agent, the first frame: which versions and encodings the proxy can speak. Always JSON.
+/// Proxy to agent, the first frame: which versions and encodings the proxy can speak (H-FWD-1). Always JSON.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct ForwardRequest {
     /// The protocol versions, in no order.

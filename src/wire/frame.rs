@@ -5,18 +5,18 @@ use core::fmt;
 /// Bytes of a frame header: four of length, one of type.
 pub const HEADER_LEN: usize = 5;
 
-/// The largest frame on a registered connection, in bytes: 16 MiB.
+/// The largest frame on a registered connection, in bytes: 16 MiB (W-FRAME-3).
 ///
 /// Bounds the length field, which counts the type byte and the payload, when reading and when
 /// writing. So whatever one side writes, the other can read.
 pub const MAX_FRAME: u32 = 16_777_216;
 
-/// The largest frame before registration, in bytes: 64 KiB (P7). Counted as [`MAX_FRAME`] is.
+/// The largest frame before registration, in bytes: 64 KiB (W-FRAME-4, P7). Counted as [`MAX_FRAME`] is.
 pub const MAX_FRAME_BEFORE_REGISTRATION: u32 = 65_536;
 
 macro_rules! frame_types {
     ($($(#[$doc:meta])* $name:ident = $byte:literal,)+) => {
-        /// What a frame carries, as its type byte says.
+        /// What a frame carries, as its type byte says (W-TYPE-1).
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[repr(u8)]
         pub enum FrameType {
@@ -102,7 +102,7 @@ impl fmt::Display for FrameType {
 
 /// What the type byte of a received frame said.
 ///
-/// An unknown type is not an error: its frame is skipped and counted (P11).
+/// An unknown type is not an error: its frame is skipped and counted (W-TYPE-2, P11).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     /// A type of this protocol.
@@ -159,7 +159,7 @@ impl fmt::Debug for Frame<'_> {
 /// A frame that cannot be.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum FrameError {
-    /// The length is zero: there is no type byte.
+    /// The length is zero: there is no type byte (W-FRAME-2).
     Empty,
     /// The length is above the limit.
     TooLarge {

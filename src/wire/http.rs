@@ -14,7 +14,7 @@ use super::lenient::null_default;
 /// The headers of a request. The first event of every request.
 ///
 /// On the wire the correlation id stands at the top and in the metadata; here only in the metadata.
-/// When the two differ in what a peer sent, the one at the top counts.
+/// When the two differ in what a peer sent, the one at the top counts (X-ID-1).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestHeaders {
     /// Who asks, over what, and where to.
@@ -45,7 +45,7 @@ impl RequestHeaders {
 
     /// Adds a value to a header. The name is kept as it is given.
     ///
-    /// The wire holds text only: bytes that are not UTF-8 become U+FFFD, the replacement character,
+    /// The wire holds text only (W-HEAD-1): bytes that are not UTF-8 become U+FFFD, the replacement character,
     /// and the agent cannot tell them apart. An agent that must see them cannot do so over this
     /// protocol.
     pub fn push_header(&mut self, name: &str, value: &[u8]) {

@@ -1,4 +1,5 @@
-//! Reading what peers really send: nulls for defaults, numbers for tagged objects, anything at all.
+//! Reading what peers really send: nulls for defaults, numbers for tagged objects, anything at all
+//! (W-ENC-4, W-ENC-5).
 
 use core::fmt;
 use core::marker::PhantomData;

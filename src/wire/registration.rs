@@ -14,7 +14,7 @@ use super::event::EventKind;
 use super::lenient::null_default;
 use super::token::Token;
 
-/// Agent to proxy, the first frame: who the agent is and what it can do. Always JSON.
+/// Agent to proxy, the first frame: who the agent is and what it can do (H-REG-1). Always JSON.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Registration {
     /// The protocol version, 2.
@@ -50,7 +50,7 @@ impl Registration {
     }
 }
 
-/// What an agent can do.
+/// What an agent can do (H-REG-2).
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Capabilities {
@@ -100,7 +100,7 @@ impl Capabilities {
     }
 
     /// How many events the agent takes at once: the smaller of the two numbers that it states, where
-    /// 0 means that it states none.
+    /// 0 means that it states none (H-LIMIT-1).
     #[must_use]
     pub fn concurrency(&self) -> Option<NonZeroU32> {
         let stated = [self.limits.max_concurrency, self.features.concurrent_requests];
@@ -148,7 +148,7 @@ pub struct Limits {
     pub preferred_chunk_size: u64,
 }
 
-/// Proxy to agent: accepted or refused. Always JSON.
+/// Proxy to agent: accepted or refused (H-REFUSE-1). Always JSON.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct RegistrationResponse {
     /// Whether the agent is registered now.
@@ -165,7 +165,7 @@ pub struct RegistrationResponse {
     /// The proxy's name for this connection. Empty in a refusal.
     #[serde(default, deserialize_with = "null_default")]
     pub connection_id: String,
-    /// When to try again, in milliseconds from now. An extension: not written when absent.
+    /// When to try again, in milliseconds from now (H-REFUSE-2). An extension: not written when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
     /// The encoding from now on; none is JSON. An extension: not written when absent, and only to be

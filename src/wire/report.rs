@@ -44,7 +44,7 @@ impl HealthStatus {
     }
 }
 
-/// How an agent is.
+/// How an agent is (C-HEALTH-1).
 ///
 /// Written as its number, which is all that deployed proxies read: the detail of a state is *not*
 /// written and belongs into [`HealthStatus::message`]. Read from the number, with defaults for the

@@ -63,6 +63,8 @@ impl<P: Payload> AgentConnection<P> {
         let State::Open(open) = &mut self.state else { return };
         match open.keepalive.handle_timeout(reading, now) {
             Due::Nothing => {}
+            // What waits to be written asks the peer as well as a ping would, and pings must not pile up.
+            Due::Ping if self.outbox.len() > 0 => {}
             Due::Ping => {
                 self.stats.pings = self.stats.pings.saturating_add(1);
                 self.outbox.push(ToProxy::Ping { sequence: self.stats.pings });
@@ -107,6 +109,12 @@ impl<P: Payload> AgentConnection<P> {
         }
     }
 
+    pub(super) fn handle_pong(&mut self) {
+        if let State::Open(open) = &mut self.state {
+            open.keepalive.handle_pong();
+        }
+    }
+
     pub(super) fn handle_open_frame(&mut self, frame: FromProxy<P>, now: Timestamp) {
         match frame {
             FromProxy::Event { exchange, kind, id, echo, payload } => {
@@ -118,7 +126,7 @@ impl<P: Payload> AgentConnection<P> {
                     self.close_with(CloseReason::Violation(violation));
                 }
             }
-            FromProxy::Pong => {}
+            FromProxy::Pong => self.handle_pong(),
             FromProxy::Unknown(_) => self.stats.unknown_frames = self.stats.unknown_frames.saturating_add(1),
             FromProxy::Unreadable(_) => {
                 self.stats.unreadable_frames = self.stats.unreadable_frames.saturating_add(1)
@@ -152,9 +160,9 @@ impl<P: Payload> AgentConnection<P> {
         reason: CancelReason,
     ) {
         let State::Open(open) = &mut self.state else { return };
-        let before = open.inbox.unanswered();
+        let known = open.inbox.has(id);
         let told = open.inbox.cancel(id, echo);
-        let counter = if before == 0 { &mut self.stats.late_cancels } else { &mut self.stats.cancelled };
+        let counter = if known { &mut self.stats.cancelled } else { &mut self.stats.late_cancels };
         *counter = counter.saturating_add(1);
         self.events.extend(told.into_iter().map(|exchange| AgentEvent::Cancelled { exchange, reason }));
         self.advance();

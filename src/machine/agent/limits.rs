@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::machine::inbox::InboxLimits;
-use crate::machine::keepalive::KeepaliveLimits;
+use crate::machine::keepalive::{Judged, KeepaliveLimits};
 use crate::machine::outbox::ControlLimits;
 
 /// What bounds an agent's connection.
@@ -28,7 +28,7 @@ impl Default for AgentLimits {
             inbox: InboxLimits::default(),
             handshake_timeout: Duration::from_secs(10),
             drain_linger: Duration::from_millis(250),
-            keepalive: KeepaliveLimits::default(),
+            keepalive: KeepaliveLimits { judged: Judged::WhoAnswered, ..KeepaliveLimits::default() },
             control: ControlLimits::default(),
         }
     }

@@ -140,9 +140,12 @@ impl<P: Payload> AgentConnection<P> {
         self.open().is_some_and(|open| open.inbox.signal() == Signal::Paused)
     }
 
-    /// Whether the driver should read: not while a proxy that heeds no pause has filled the backlog.
+    /// Whether the driver should read: not while a proxy that heeds no pause has filled the backlog,
+    /// nor while one that does not read lets the answers pile up.
     pub fn wants_frames(&self) -> bool {
-        self.open().is_none_or(|open| !open.inbox.is_saturated())
+        let limits = self.limits.inbox;
+        let piled = self.outbox.len() >= limits.saturated || self.outbox.bytes() >= limits.saturated_bytes;
+        self.open().is_none_or(|open| !open.inbox.is_saturated() && !piled)
     }
 
     /// Where an unanswered event stands.
@@ -190,7 +193,7 @@ impl<P: Payload> AgentConnection<P> {
 
     /// The next frame to write.
     pub fn poll_transmit(&mut self) -> Option<ToProxy<P>> {
-        self.outbox.pop(|frame| matches!(frame, ToProxy::Pong(_)))
+        self.outbox.pop()
     }
 
     /// When [`Self::handle_timeout`] should be called next, if nothing else happens.

@@ -53,7 +53,8 @@ impl<P: Payload> ProxyConnection<P> {
             State::Closed(_) => return Err(SubmitError::Closed),
         };
         open.judge(&submission, &limits, now)?;
-        open.correlation.admit(submission, &open.flow);
+        open.correlation.admit(submission, &open.flow, now);
+        *self.clock = now;
         self.stats.admitted = self.stats.admitted.saturating_add(1);
         Ok(())
     }
@@ -71,6 +72,7 @@ impl<P: Payload> ProxyConnection<P> {
     ) -> Result<(), CancelError> {
         match self.stage(exchange) {
             Some(Stage::Queued | Stage::InFlight) => {
+                *self.clock = now;
                 self.apply(exchange, Fact::Cancelled, reason, None, now);
                 self.review(now);
                 Ok(())

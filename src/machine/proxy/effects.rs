@@ -61,6 +61,10 @@ impl<P: Payload> ProxyConnection<P> {
 
     pub(super) fn tell(&mut self, applied: &Applied<P>, end: End, reason: CancelReason, answer: Option<P>) {
         let written = applied.was != Stage::Queued;
+        if end == End::Answered {
+            let took = self.clock.since(applied.since);
+            self.latency.answered.record(took);
+        }
         let stats = &mut *self.stats;
         let counter = match end {
             End::Answered => &mut stats.answered,

@@ -16,6 +16,7 @@ use super::{ProxyConnection, ProxyEvent, State};
 impl<P: Payload> ProxyConnection<P> {
     /// Takes one frame from the agent.
     pub fn handle_frame(&mut self, frame: FromAgent<P>, now: Timestamp) {
+        *self.clock = now;
         match &self.state {
             State::Opening(_) => self.handle_opening_frame(frame, now),
             State::Open(_) => self.handle_open_frame(frame, now),
@@ -25,6 +26,7 @@ impl<P: Payload> ProxyConnection<P> {
 
     /// Bytes came. `mid_frame`: they end within a frame; `completed`: they completed one.
     pub fn handle_progress(&mut self, mid_frame: bool, completed: bool, now: Timestamp) {
+        *self.clock = now;
         if let State::Open(open) = &mut self.state {
             open.keepalive.handle_heard(now);
             open.keepalive.handle_partial(mid_frame, completed, now);
@@ -55,6 +57,7 @@ impl<P: Payload> ProxyConnection<P> {
 
     /// Time has passed. Early calls change nothing (P13).
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        *self.clock = now;
         if let State::Opening(opening) = &self.state {
             if opening.deadline() <= now {
                 let reason = CloseReason::HandshakeDeadline(opening.limit());
@@ -69,6 +72,8 @@ impl<P: Payload> ProxyConnection<P> {
         let State::Open(open) = &mut self.state else { return };
         match open.keepalive.handle_timeout(true, now) {
             Due::Nothing => {}
+            // What waits to be written asks the peer as well as a ping would, and pings must not pile up.
+            Due::Ping if self.outbox.len() > 0 => {}
             Due::Ping => {
                 self.stats.pings = self.stats.pings.saturating_add(1);
                 self.outbox.push(ToAgent::Ping { sequence: self.stats.pings });
@@ -119,6 +124,12 @@ impl<P: Payload> ProxyConnection<P> {
         }
     }
 
+    pub(super) fn handle_pong(&mut self) {
+        if let State::Open(open) = &mut self.state {
+            open.keepalive.handle_pong();
+        }
+    }
+
     pub(super) fn handle_open_frame(&mut self, frame: FromAgent<P>, now: Timestamp) {
         match frame {
             FromAgent::Answer { id, exchange, payload } => self.handle_answer(id, exchange, payload, now),
@@ -139,7 +150,7 @@ impl<P: Payload> ProxyConnection<P> {
                     Err(violation) => self.close_with(CloseReason::Violation(violation)),
                 }
             }
-            FromAgent::Pong => {}
+            FromAgent::Pong => self.handle_pong(),
             FromAgent::Unknown(_) => self.stats.unknown_frames = self.stats.unknown_frames.saturating_add(1),
             FromAgent::Unreadable(_) => {
                 self.stats.unreadable_frames = self.stats.unreadable_frames.saturating_add(1)

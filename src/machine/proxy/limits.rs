@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::machine::cancellation::OwedLimits;
+use crate::machine::histogram::Histogram;
 use crate::machine::keepalive::KeepaliveLimits;
 use crate::machine::outbox::ControlLimits;
 
@@ -83,4 +84,45 @@ pub struct ProxyStats {
     pub pings: u64,
     /// Pings of the peer answered.
     pub pongs: u64,
+}
+
+/// How long things took on a proxy's connection. No part of the compared state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProxyLatency {
+    /// From an event's submission until it was written.
+    pub queued: Histogram,
+    /// From an event's submission until its answer came; answered ones only.
+    pub answered: Histogram,
+}
+
+impl ProxyStats {
+    /// What this and another connection have seen together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            admitted: self.admitted.saturating_add(other.admitted),
+            written: self.written.saturating_add(other.written),
+            answered: self.answered.saturating_add(other.answered),
+            timed_out: self.timed_out.saturating_add(other.timed_out),
+            cancelled: self.cancelled.saturating_add(other.cancelled),
+            refused: self.refused.saturating_add(other.refused),
+            lost: self.lost.saturating_add(other.lost),
+            late_answers: self.late_answers.saturating_add(other.late_answers),
+            stray_answers: self.stray_answers.saturating_add(other.stray_answers),
+            unknown_frames: self.unknown_frames.saturating_add(other.unknown_frames),
+            unreadable_frames: self.unreadable_frames.saturating_add(other.unreadable_frames),
+            pings: self.pings.saturating_add(other.pings),
+            pongs: self.pongs.saturating_add(other.pongs),
+        }
+    }
+}
+
+impl ProxyLatency {
+    /// What this and another connection have measured together.
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        self.queued.merge(&other.queued);
+        self.answered.merge(&other.answered);
+        self
+    }
 }

@@ -22,7 +22,7 @@ use crate::machine::time::{Timestamp, earliest};
 use crate::wire::FrameType;
 
 pub use errors::{CancelError, DecisionError, SubmitError};
-pub use limits::{ProxyLimits, ProxyStats, QueueLimits};
+pub use limits::{ProxyLatency, ProxyLimits, ProxyStats, QueueLimits};
 use open::Open;
 
 /// What happened, for the application.
@@ -78,6 +78,9 @@ pub struct ProxyConnection<P> {
     outbox: Outbox<ToAgent<P>>,
     events: VecDeque<ProxyEvent<P>>,
     stats: Tally<ProxyStats>,
+    latency: Tally<ProxyLatency>,
+    /// The latest time heard of. Measured by, not acted upon.
+    clock: Tally<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +95,7 @@ enum State<P> {
 
 impl<P: Payload> ProxyConnection<P> {
     /// A connection that an agent has dialled: its registration is awaited.
-    pub const fn accept(limits: ProxyLimits, now: Timestamp) -> Self {
+    pub fn accept(limits: ProxyLimits, now: Timestamp) -> Self {
         Self::new(limits, Opening::accepter(limits.handshake_timeout, now))
     }
 
@@ -103,27 +106,15 @@ impl<P: Payload> ProxyConnection<P> {
         this
     }
 
-    const fn new(limits: ProxyLimits, opening: Opening<P>) -> Self {
+    fn new(limits: ProxyLimits, opening: Opening<P>) -> Self {
         Self {
             limits,
             state: State::Opening(opening),
             outbox: Outbox::new(),
             events: VecDeque::new(),
-            stats: Tally::new(ProxyStats {
-                admitted: 0,
-                written: 0,
-                answered: 0,
-                timed_out: 0,
-                cancelled: 0,
-                refused: 0,
-                lost: 0,
-                late_answers: 0,
-                stray_answers: 0,
-                unknown_frames: 0,
-                unreadable_frames: 0,
-                pings: 0,
-                pongs: 0,
-            }),
+            stats: Tally::default(),
+            latency: Tally::default(),
+            clock: Tally::default(),
         }
     }
 
@@ -193,6 +184,11 @@ impl<P: Payload> ProxyConnection<P> {
         *self.stats
     }
 
+    /// How long events waited, and how long their answers took.
+    pub fn latency(&self) -> &ProxyLatency {
+        &self.latency
+    }
+
     /// Where a live exchange stands.
     pub fn stage(&self, exchange: ExchangeId) -> Option<Stage> {
         self.open()?.correlation.stage(exchange)
@@ -229,7 +225,7 @@ impl<P: Payload> ProxyConnection<P> {
 
     /// The next frame to write. An event counts as written from here on.
     pub fn poll_transmit(&mut self) -> Option<ToAgent<P>> {
-        if let Some(frame) = self.outbox.pop(|frame| matches!(frame, ToAgent::Pong(_))) {
+        if let Some(frame) = self.outbox.pop() {
             return Some(frame);
         }
         let State::Open(open) = &mut self.state else { return None };
@@ -238,6 +234,8 @@ impl<P: Payload> ProxyConnection<P> {
         // Being written depends on no clock.
         let applied = open.correlation.apply(exchange, Fact::Written, &open.flow, Timestamp::ZERO)?;
         self.stats.written = self.stats.written.saturating_add(1);
+        let waited = self.clock.since(applied.since);
+        self.latency.queued.record(waited);
         Some(ToAgent::Event {
             kind: applied.kind,
             id: applied.id,

@@ -138,11 +138,16 @@ impl AgentSession {
 
     // ---- commands ----
 
-    /// Accepts a proxy's forward handshake.
+    /// Accepts a proxy's forward handshake. One that does not offer this protocol's version is refused with a reason.
     ///
     /// # Errors
     /// [`DecisionError`] if the connection has ended meanwhile.
     pub fn accept_handshake(&mut self, pending: PendingForward, now: Timestamp) -> Result<(), DecisionError> {
+        if !pending.request.supported_versions.contains(&PROTOCOL_VERSION) {
+            let words =
+                alloc::format!("protocol version {PROTOCOL_VERSION} is spoken here, and was not offered");
+            return self.reject_handshake(pending, &words);
+        }
         let PendingForward { request, pending } = pending;
         // The proxy's order counts: it names the best first.
         let ours = supported(&self.settings.encodings);

@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use crate::machine::handshake::Stage;
 use crate::machine::{ExchangeId, FromProxy, Refusal, Violation};
 use crate::session::{misplaced, read_handshake};
-use crate::wire::{Cancel, Encoding, EventKind, Frame, FrameType, Kind, RegistrationResponse, event_ids};
+use crate::wire::{
+    Cancel, DecodeError, Encoding, EventKind, Frame, FrameType, Kind, RegistrationResponse, event_ids,
+};
 
 use super::Peer;
 
@@ -71,7 +73,7 @@ pub(super) fn read_frame(
         });
     }
     Ok(match known {
-        FrameType::Cancel => match encoding.decode::<Cancel>(payload) {
+        FrameType::Cancel => match read_cancel(encoding, payload) {
             Ok(cancel) => FromProxy::Cancel {
                 id: cancel.correlation_id,
                 echo: cancel.exchange_id.map(ExchangeId),
@@ -97,4 +99,13 @@ pub(super) fn read_frame(
         | FrameType::GuardrailInspect
         | FrameType::Configure => FromProxy::WrongDirection(known),
     })
+}
+
+/// Reads a Cancel. Deployed proxies write it as JSON whatever was negotiated; the two can't be
+/// confused, since no MessagePack map begins with a brace.
+fn read_cancel(encoding: Encoding, payload: &[u8]) -> Result<Cancel, DecodeError> {
+    match payload.first() {
+        Some(b'{') => Encoding::Json.decode(payload),
+        Some(_) | None => encoding.decode(payload),
+    }
 }

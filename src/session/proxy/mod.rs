@@ -6,14 +6,14 @@ mod settings;
 mod write;
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::mem;
 
 use crate::machine::{
-    Backlog, CancelError, CloseReason, ConnectionState, DecisionError, ExchangeId, FromAgent, Matching,
-    Patience, ProxyConnection, ProxyEvent, ProxyStats, Refusal, Shut, Submission, Tally, Terms, Timestamp,
-    Violation, handshake::Stage,
+    Backlog, CancelError, CloseReason, ConnectionState, DecisionError, ExchangeId, FromAgent, Histogram,
+    Matching, Patience, ProxyConnection, ProxyEvent, ProxyLatency, ProxyStats, Refusal, Shut, Submission,
+    Tally, Terms, Timestamp, Violation, handshake::Stage,
 };
 use crate::wire::{
     CancelReason, Capabilities, CorrelationId, Decoder, EncodeError, Encoding, EventKind, ForwardRequest,
@@ -147,6 +147,40 @@ impl ProxySession {
     /// Counters.
     pub fn stats(&self) -> ProxyStats {
         self.machine.stats()
+    }
+
+    /// How long events waited, and how long their answers took.
+    pub fn latency(&self) -> &ProxyLatency {
+        self.machine.latency()
+    }
+
+    /// The connection's state on one line, for a log or a console.
+    pub fn dump(&self) -> String {
+        let (machine, stats) = (&self.machine, self.machine.stats());
+        let shut = machine.shut().map_or_else(|| "open".to_string(), |shut| shut.to_string());
+        let millis = |histogram: &Histogram, share| histogram.quantile(share).as_micros() as f64 / 1_000.0;
+        let answered = &machine.latency().answered;
+        alloc::format!(
+            "state={:?} gate={shut:?} in_flight={}/{} waiting={} owed={} admitted={} answered={} timed_out={} \
+             cancelled={} refused={} lost={} late={} stray={} unknown={} unreadable={} p50_ms={:.1} p99_ms={:.1}",
+            machine.state(),
+            machine.in_flight(),
+            machine.window(),
+            machine.waiting(),
+            machine.owed(),
+            stats.admitted,
+            stats.answered,
+            stats.timed_out,
+            stats.cancelled,
+            stats.refused,
+            stats.lost,
+            stats.late_answers,
+            stats.stray_answers,
+            stats.unknown_frames,
+            stats.unreadable_frames,
+            millis(answered, 0.5),
+            millis(answered, 0.99),
+        )
     }
 
     /// Why the connection ended, once it has.

@@ -1,8 +1,9 @@
 //! Frames of the proxy's machine, as bytes.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::machine::admission::RegistrationRefusal;
 use crate::machine::{CloseReason, ToAgent};
 use crate::wire::{
     Cancel, EncodeError, Encoding, FrameType, Ping, RegistrationResponse, append_exchange_id, encode_frame,
@@ -10,15 +11,6 @@ use crate::wire::{
 };
 
 use super::ProxySession;
-
-/// When a peer should retry that is sent away for no fault that would stay, in milliseconds.
-const RETRY_MS: u64 = 1_000;
-
-/// Whether the same registration may succeed another time. A refusal without a time to retry is
-/// one for good, which a slow handshake or a proxy that goes is not.
-const fn heals(reason: &CloseReason) -> bool {
-    matches!(reason, CloseReason::Closed | CloseReason::Drained | CloseReason::HandshakeDeadline(_))
-}
 
 impl ProxySession {
     pub(super) fn encode(&self, frame: ToAgent<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -30,11 +22,8 @@ impl ProxySession {
                 encode_frame(FrameType::HandshakeResponse, &payload, limit, out)?
             }
             ToAgent::Refuse(reason) => {
-                let response = RegistrationResponse {
-                    error: Some(reason.to_string()),
-                    retry_after_ms: heals(&reason).then_some(RETRY_MS),
-                    ..self.response()
-                };
+                let (words, retry_after_ms) = refusal(&reason);
+                let response = RegistrationResponse { error: Some(words), retry_after_ms, ..self.response() };
                 encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, limit, out)?;
             }
             ToAgent::Event { kind, exchange, mut payload, .. } => {
@@ -54,5 +43,40 @@ impl ProxySession {
             ToAgent::Pong(payload) => encode_frame(FrameType::Pong, &payload, limit, out)?,
         }
         Ok(())
+    }
+}
+
+/// What a peer is told whose connection ends before it has registered, and when it should come
+/// again, in milliseconds. Where no time is told, an agent gives up for good.
+fn refusal(reason: &CloseReason) -> (String, Option<u64>) {
+    let shutting_down = RegistrationRefusal::ShuttingDown;
+    let retry = shutting_down.retry_after().and_then(|span| u64::try_from(span.as_millis()).ok());
+    match reason {
+        CloseReason::Drained | CloseReason::DrainDeadline => (shutting_down.to_string(), retry),
+        CloseReason::Closed | CloseReason::HandshakeDeadline(_) => (reason.to_string(), retry),
+        CloseReason::Rejected
+        | CloseReason::PeerDrained
+        | CloseReason::PeerDrainDeadline
+        | CloseReason::PeerClosed
+        | CloseReason::Refused(_)
+        | CloseReason::Silent(_)
+        | CloseReason::Unresponsive { .. }
+        | CloseReason::Violation(_)
+        | CloseReason::TransportLost => (reason.to_string(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Violation;
+    use core::time::Duration;
+
+    #[test]
+    fn who_is_refused_for_now_is_told_to_come_again() {
+        let (words, retry) = refusal(&CloseReason::Drained);
+        assert_eq!((words.as_str(), retry), ("the proxy is shutting down; retry later", Some(5_000)));
+        assert_eq!(refusal(&CloseReason::HandshakeDeadline(Duration::from_secs(1))).1, Some(5_000));
+        assert_eq!(refusal(&CloseReason::Violation(Violation::NotAHandshake(0x41))).1, None);
     }
 }

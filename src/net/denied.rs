@@ -28,6 +28,15 @@ pub(super) enum Denied {
 }
 
 impl Denied {
+    /// A stable name for the cause, for counters.
+    pub(super) const fn cause(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::TooFast(_) => "too_fast",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Busy => BUSY,
