@@ -177,6 +177,7 @@ async fn an_event_of_another_request_is_turned_away() {
 }
 
 #[tokio::test]
+// Rule: W-EVENT-2.
 async fn events_that_an_agent_does_not_take_choose_another_connection() {
     let proxy = proxy(PoolConfig::default()).await;
     let headers = proxy.dial("waf", "headers", HEADERS);

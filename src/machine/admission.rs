@@ -240,6 +240,7 @@ impl AdmissionPolicy {
     ///
     /// # Errors
     /// Why the registration is refused.
+    // Rule: H-REG-3.
     pub fn judge(&self, registration: &Registration) -> Result<(), RegistrationRefusal> {
         if registration.protocol_version != PROTOCOL_VERSION {
             return Err(RegistrationRefusal::Version { stated: registration.protocol_version });

@@ -52,6 +52,7 @@ fn agent() -> (Agent<Guard>, Guard) {
 /// Here: it blocks, and says that it could not read it. Whoever can hide an attack in an event
 /// that can't be read gains nothing.
 #[tokio::test]
+// Rule: X-READ-1.
 async fn an_unreadable_event_is_blocked() {
     let folder = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(folder.path().join("socket")).unwrap();

@@ -30,6 +30,7 @@ async fn answered_with(change: impl FnOnce(&mut Value)) -> String {
 ///
 /// Here: its caller is told at once, and what is wrong with it.
 #[tokio::test]
+// Rule: X-READ-2.
 async fn a_malformed_answer_reaches_its_caller() {
     let error = answered_with(|answer| answer["decision"] = json!("perhaps")).await;
     assert!(error.contains("perhaps"), "{error}");
@@ -54,6 +55,7 @@ async fn bad_base64_is_no_body() {
 ///
 /// Here: nobody can be told, so it is counted, and the connection goes on.
 #[tokio::test]
+// Rule: X-MATCH-3.
 async fn an_answer_to_nobody_is_counted() {
     let site = Site::new().await;
     let (mut raw, handle) = site.agent("a").await;

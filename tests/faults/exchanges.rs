@@ -19,6 +19,7 @@ const SHORT: Duration = Duration::from_millis(300);
 /// Here: everything in flight or waiting ends at once and says whether the agent had it; the next
 /// question is refused at once.
 #[tokio::test]
+// Rule: C-CLOSE-1.
 async fn fault_01_an_agent_that_dies_ends_its_callers_at_once() {
     let site = Site::new().await;
     let (mut raw, handle) = site.agent("a").await;
@@ -48,6 +49,7 @@ async fn fault_01_an_agent_that_dies_ends_its_callers_at_once() {
 /// Here: nothing is written between a pause and its resume, of the connection or of one request,
 /// in either spelling; what waits then flows; who won't wait is told why.
 #[tokio::test]
+// Rule: F-PAUSE-1.
 async fn fault_02_a_paused_agent_is_sent_no_event() {
     let site = Site::new().await;
     let (mut raw, handle) = site.agent("a").await;
@@ -88,6 +90,7 @@ async fn fault_02_a_paused_agent_is_sent_no_event() {
 ///
 /// Here: the frame is skipped and counted, whatever its length, and changes nothing else.
 #[tokio::test]
+// Rule: W-TYPE-2.
 async fn fault_04_a_frame_of_unknown_type_is_skipped() {
     let site = Site::new().await;
     let (mut raw, handle) = site.agent("a").await;
@@ -114,6 +117,7 @@ async fn fault_04_a_frame_of_unknown_type_is_skipped() {
 /// Here: the second waits for the answer to the first, and each caller gets its own; an agent that
 /// echoes exchange ids gets both at once, and may answer them in any order.
 #[tokio::test]
+// Rule: X-ECHO-1.
 async fn fault_05_two_events_of_one_request_each_get_their_own_answer() {
     let site = Site::new().await;
     let (mut raw, handle) = site.agent("a").await;
@@ -147,6 +151,7 @@ async fn fault_05_two_events_of_one_request_each_get_their_own_answer() {
 /// Here: the agent is told with one Cancel, unless the event never left; the place is free once
 /// the answer it owes has come.
 #[tokio::test]
+// Rule: C-CANCEL-1.
 async fn fault_06_a_dropped_future_frees_its_place_and_tells_the_agent() {
     let site = Site::with(|config| config.proxy.limits.window = 1).await;
     let (mut raw, handle) = site.agent("a").await;
@@ -175,6 +180,7 @@ async fn fault_06_a_dropped_future_frees_its_place_and_tells_the_agent() {
 /// Here: no more are unanswered on the wire than the agent said, in whichever of the two fields
 /// it said so, or announces later.
 #[tokio::test]
+// Rule: F-CAP-1.
 async fn fault_08_an_agent_is_sent_no_more_than_it_can_take() {
     let site = Site::new().await;
     for (group, field) in [("limits", "max_concurrency"), ("features", "concurrent_requests")] {
@@ -208,6 +214,7 @@ async fn fault_08_an_agent_is_sent_no_more_than_it_can_take() {
 /// Here: the id is shut until the late answer has come and been dropped. The second event then
 /// goes out and gets its own verdict.
 #[tokio::test]
+// Rule: X-MATCH-2.
 async fn fault_09_a_late_answer_is_never_anothers_verdict() {
     let site = Site::new().await;
     let (mut raw, handle) = site.agent("a").await;
@@ -237,6 +244,7 @@ async fn fault_09_a_late_answer_is_never_anothers_verdict() {
 /// Here: it is answered with its payload, byte for byte, whether or not that is JSON, and while
 /// requests are in flight.
 #[tokio::test]
+// Rule: C-PING-1.
 async fn fault_10_a_ping_is_answered_with_its_payload() {
     let site = Site::new().await;
     let (mut raw, handle) = site.agent("a").await;
@@ -306,6 +314,7 @@ async fn fault_11_an_agent_that_stops_reading_holds_nobody() {
 /// Here: its caller alone is told that it is too large, and nothing is written. The longest that
 /// fits goes through.
 #[tokio::test]
+// Rule: W-FRAME-6.
 async fn fault_13_an_oversize_event_fails_alone() {
     let site = Site::new().await;
     let (mut raw, handle) = site.agent("a").await;

@@ -15,6 +15,7 @@ const SHORT: Duration = Duration::from_millis(200);
 ///
 /// Here: a first frame of 10 MiB is refused by its length, before a byte of it has come.
 #[tokio::test]
+// Rule: W-FRAME-4.
 async fn a_long_frame_before_registration_is_refused_by_its_length() {
     let site = Site::new().await;
     let mut raw = site.dial().await;
@@ -69,6 +70,7 @@ async fn connections_that_do_not_register_are_limited() {
 ///
 /// Here: the handshake has a deadline, and the peer is told that it was missed.
 #[tokio::test]
+// Rule: H-TIME-1.
 async fn a_registration_has_a_deadline() {
     let site = Site::with(|config| config.proxy.limits.handshake_timeout = SHORT).await;
     let whole = frame(REGISTRATION, registration("a").to_string());
@@ -147,6 +149,7 @@ async fn a_silent_agent_is_asked_and_then_given_up() {
 ///
 /// Here: it is sent nothing new, finishes what it has, and the connection ends.
 #[tokio::test]
+// Rule: C-DRAIN-2.
 async fn an_agent_that_drains_is_sent_nothing_new() {
     let site = Site::new().await;
     for state in [json!(3), json!({"status": "draining", "eta_ms": 1_000})] {

@@ -48,6 +48,7 @@ async fn fault_07_an_agent_that_reconnects_is_always_usable() {
 /// Here: the place is taken before the word is given. Over the limit the word is no, with a
 /// reason and a time to come back; an ended connection leaves nothing behind.
 #[tokio::test]
+// Rule: H-REG-4.
 async fn fault_14_over_the_limit_an_agent_is_told_no() {
     let site = Site::with(|config| {
         config.policy.max_connections_per_agent = 2;
@@ -122,6 +123,7 @@ async fn fault_15_sixty_first_registrations_at_once_all_succeed() {
 /// Here: a missing capability has its default; everything else is answered with no and with what
 /// would be right.
 #[tokio::test]
+// Rule: H-REFUSE-1.
 async fn fault_19_an_unreadable_registration_is_refused_with_a_reason() {
     let site = Site::new().await;
     for missing in ["streaming_body", "cancellation", "concurrent_requests"] {
@@ -212,6 +214,7 @@ async fn fault_20_the_proxy_never_dials_an_agents_name() {
 ///
 /// Here: ids are short and plain, and the refusal says where and why not.
 #[tokio::test]
+// Rule: H-REG-1.
 async fn an_agent_id_is_short_and_plain() {
     let site = Site::new().await;
     for (id, hint) in [

@@ -51,6 +51,7 @@ async fn a_token_is_good_for_its_agents_only() {
 ///
 /// Here: without a token nobody learns who is on the list.
 #[tokio::test]
+// Rule: H-REG-3.
 async fn the_list_is_told_to_nobody_without_a_token() {
     let site = Site::with(guarded).await;
     for id in ["waf-1", "auth", "stranger"] {

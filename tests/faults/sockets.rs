@@ -85,6 +85,7 @@ async fn fault_12_a_second_bind_leaves_a_live_listener_alone() {
 /// Here: nobody registers any more, what is in flight may finish, and only what is left at the
 /// deadline is cancelled, because the proxy shuts down.
 #[tokio::test]
+// Rule: C-DRAIN-1.
 async fn fault_18_shutdown_drains_before_it_cancels() {
     let site = Site::new().await;
     let (mut raw, handle) = site.agent("a").await;
