@@ -72,9 +72,11 @@ mod ask;
 mod backoff;
 mod clock;
 mod config;
+mod denied;
 mod driver;
 mod handle;
 mod handler;
+mod hook;
 mod listener;
 mod names;
 mod pool;
@@ -83,9 +85,12 @@ mod proxy;
 mod publish;
 mod refusals;
 mod shared;
+mod sockets;
 mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(unix)]
 mod unix;
 mod worker;
@@ -98,6 +103,7 @@ pub use config::{ConfigError, ListenerConfig};
 pub use driver::Stream;
 pub use handle::{AgentHandle, Stats};
 pub use handler::{Context, Handler};
+pub use hook::{AdmissionHook, Applicant, BoxFuture, Peer};
 pub use listener::{BindError, Listener, ListenerClosed};
 pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, RequestAnswer, RequestAsk};
 pub use proxy::{Report, Reports};
