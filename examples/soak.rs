@@ -152,7 +152,8 @@ fn start_agent(id: &str, path: &Path, seed: u64) -> Runner {
     // Small marks, so that the agents pause by themselves.
     config.agent.limits.inbox =
         InboxLimits { running: 6, high_mark: 10, low_mark: 4, ..InboxLimits::default() };
-    config.reconnect = Backoff { min: Duration::from_millis(10), max: Duration::from_millis(200) };
+    config.reconnect =
+        Backoff { min: Duration::from_millis(10), max: Duration::from_millis(200), ..Backoff::default() };
     config.drain_timeout = Duration::from_millis(200);
     Agent::new(config, Mixed(Mutex::new(Rng::new(seed)))).run_unix(path).spawn()
 }

@@ -145,7 +145,8 @@ fn start_agents(count: usize, path: &Path) -> Vec<Running> {
         let name = format!("agent-{n}");
         let capabilities = Capabilities::new(&name, [EventKind::RequestHeaders]);
         let mut config = AgentConfig::new(AgentSettings::new(Registration::new(capabilities)));
-        config.reconnect = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
+        config.reconnect =
+            Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2), ..Backoff::default() };
         let seen = Arc::new(Seen::default());
         let handler = Named { name: name.clone(), seen: Arc::clone(&seen) };
         let (control, task) = Agent::new(config, handler).run_unix(path).spawn();

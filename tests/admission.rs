@@ -36,7 +36,8 @@ fn registration(id: &str) -> Registration {
 
 fn agent_config(id: &str) -> AgentConfig {
     let mut config = AgentConfig::new(AgentSettings::new(registration(id)));
-    config.reconnect = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(20) };
+    config.reconnect =
+        Backoff { min: Duration::from_millis(5), max: Duration::from_millis(20), ..Backoff::default() };
     config
 }
 

@@ -89,7 +89,9 @@ impl Handler for Guard {
 fn agent_config(id: &str) -> AgentConfig {
     let registration = Registration::new(Capabilities::new(id, EventKind::ALL));
     let mut config = AgentConfig::new(AgentSettings::new(registration));
-    config.reconnect = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(20) };
+    config.retry_refusals = None;
+    config.reconnect =
+        Backoff { min: Duration::from_millis(5), max: Duration::from_millis(20), ..Backoff::default() };
     config
 }
 

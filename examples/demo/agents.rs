@@ -141,7 +141,8 @@ fn config(id: &str, events: &[EventKind]) -> AgentConfig {
     capabilities.features.cancellation = true;
     capabilities.features.flow_control = true;
     let mut config = AgentConfig::new(AgentSettings::new(Registration::new(capabilities)));
-    config.reconnect = Backoff { min: Duration::from_millis(20), max: Duration::from_millis(200) };
+    config.reconnect =
+        Backoff { min: Duration::from_millis(20), max: Duration::from_millis(200), ..Backoff::default() };
     config
 }
 

@@ -16,6 +16,7 @@
 
 pub mod admission;
 mod agent;
+mod backoff;
 mod cancellation;
 pub mod closing;
 pub mod correlation;
@@ -35,6 +36,7 @@ mod time;
 use alloc::vec::Vec;
 
 pub use agent::{AgentConnection, AgentEvent, AgentLimits, AgentStats, AnswerError};
+pub use backoff::{Attempt, Backoff, Next, Pace};
 pub use cancellation::OwedLimits;
 pub use closing::{Blame, CloseReason, DrainCause, Violation};
 pub use correlation::{Patience, Submission};

@@ -5,26 +5,24 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
-use tracing::Instrument;
 
-use crate::machine::{AgentStats, AnswerError, Blame, CloseReason, ConnectionState};
+use crate::machine::{AgentStats, AnswerError, Backoff, CloseReason, ConnectionState};
 use crate::session::{AgentSession, AgentSettings};
-use crate::wire::{ConfigUpdateRequest, EncodeError, HealthStatus, MetricsReport};
+use crate::wire::{ConfigUpdateRequest, EncodeError, HealthState, HealthStatus, LoadMetrics, MetricsReport};
 
-use super::backoff::{Backoff, Pace};
 use super::clock::Clock;
-use super::driver::{Driver, Stream};
+use super::crew::Crew;
+use super::driver::Stream;
 use super::handler::Handler;
+use super::line::{Keeper, Line, LinkState};
+use super::reporting::{MetricsExport, report};
 use super::shared::Shared;
-use super::sync::{Arc, Mutex, lock};
-use super::worker::{AgentRole, AgentSide};
+use super::sync::Arc;
 
 /// How an agent runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +31,23 @@ pub struct AgentConfig {
     pub agent: AgentSettings,
     /// The pace of reconnecting.
     pub reconnect: Backoff,
+    /// How long after a refusal to try again, if the proxy did not say; a draw of the backoff comes
+    /// on top. `None`: give up then, and end with [`AgentError::Refused`]. Default 30 s.
+    ///
+    /// A proxy of this crate names a time where waiting helps (a limit, a shutdown) and none where
+    /// only a change helps: a token, an id, a version, the list of those allowed. Deployed proxies
+    /// never name one, so from them the two can't be told apart. And what only a change can heal is
+    /// changed, too: tokens are rotated, lists reloaded, proxies upgraded, and an agent that had
+    /// given up by then would stay away. So the default is to go on, slowly, while each such
+    /// refusal is logged as a warning and told to [`Handler::on_refused`]. Set `None` where
+    /// something stands ready to act on the runner's end.
+    pub retry_refusals: Option<Duration>,
+    /// How often each proxy is told how the agent is and how busy, on every connection, if the
+    /// registration states the feature `health_reporting`. Less than 10 ms is taken for 10 ms;
+    /// `None`: only when it changes, see [`AgentController::set_health`]. Default 30 s.
+    pub health: Option<Duration>,
+    /// What metrics each proxy is told, on one of its connections. Default: none.
+    pub metrics: Option<MetricsExport>,
     /// How long a handler may go on after nobody waits for its answer any more. Default 1 s.
     pub cancel_grace: Duration,
     /// How long a shutdown waits for answers that are owed. Default 30 s.
@@ -47,6 +62,9 @@ impl AgentConfig {
         Self {
             agent,
             reconnect: Backoff::default(),
+            retry_refusals: Some(Duration::from_secs(30)),
+            health: Some(Duration::from_secs(30)),
+            metrics: None,
             cancel_grace: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(1),
@@ -108,116 +126,50 @@ impl<H: Handler> Agent<H> {
         F: Future<Output = io::Result<IO>> + Send,
         IO: Stream,
     {
-        AgentRunner::new(
-            self.config.drain_timeout,
-            |control| async move { run(self, &control, connect).await },
-        )
+        self.run(|keeper| async move { keeper.keep(connect).await })
     }
 
     /// One connection over a stream that has been opened to the proxy. Ends with it.
     pub fn serve_stream<IO: Stream>(self, io: IO) -> AgentRunner {
-        AgentRunner::new(self.config.drain_timeout, |control| async move {
+        self.run(|keeper| async move {
             let clock = Clock::start();
-            let session = AgentSession::dial(self.config.agent.clone(), clock.now())?;
-            self.drive(&control, session, clock, io).await.result()
+            let session = AgentSession::dial(keeper.config.agent.clone(), clock.now())?;
+            keeper.serve(session, clock, io).await
         })
     }
 
-    /// One connection that a proxy has dialled, over the stream that was accepted from it. Its
-    /// handshake is accepted whatever it says. Ends with the connection.
+    /// One connection that a proxy has dialled, over the stream that was accepted from it, if
+    /// [`Handler::on_forward_handshake`] agrees. Ends with the connection.
     pub fn accept_forward<IO: Stream>(self, io: IO) -> AgentRunner {
-        AgentRunner::new(self.config.drain_timeout, |control| async move {
+        self.run(|keeper| async move {
             let clock = Clock::start();
-            let session = AgentSession::accept(self.config.agent.clone(), clock.now());
-            self.drive(&control, session, clock, io).await.result()
+            let session = AgentSession::accept(keeper.config.agent.clone(), clock.now());
+            keeper.serve(session, clock, io).await
         })
     }
 
-    /// Drives one connection to its end.
-    async fn drive<IO: Stream>(&self, control: &Control, session: AgentSession, clock: Clock, io: IO) -> End {
-        let shared = Arc::new(Shared::new(session, AgentSide::default(), clock));
-        control.attach(&shared);
-        let role = AgentRole::new(Arc::clone(&self.handler), self.config.cancel_grace);
-        let span = tracing::info_span!(
-            "proxy",
-            agent_id = self.config.agent.registration.agent_id.as_str(),
-            connection_id = tracing::field::Empty
-        );
-        Driver::new(Arc::clone(&shared), role, io, self.config.linger).instrument(span).await;
-        shared.look(|core| End {
-            reason: core.session.close_reason().cloned().unwrap_or(CloseReason::TransportLost),
-            retry_after: core.session.retry_after_ms().map(Duration::from_millis),
-            opened: core.side.opened,
-        })
-    }
-}
-
-/// How a connection ended, as far as dialling again is concerned.
-struct End {
-    reason: CloseReason,
-    retry_after: Option<Duration>,
-    opened: bool,
-}
-
-impl End {
-    fn result(self) -> Result<(), AgentError> {
-        if let CloseReason::Refused(words) = self.reason {
-            return Err(AgentError::Refused(words));
-        }
-        match self.reason.blame() {
-            Blame::Local => Ok(()),
-            Blame::Peer | Blame::Transport => Err(AgentError::Lost(self.reason)),
-        }
-    }
-}
-
-/// Dials until it is told not to.
-async fn run<H, C, F, IO>(agent: Agent<H>, control: &Control, connect: C) -> Result<(), AgentError>
-where
-    H: Handler,
-    C: Fn() -> F + Send + Sync,
-    F: Future<Output = io::Result<IO>> + Send,
-    IO: Stream,
-{
-    let mut pace = Pace::new(agent.config.reconnect);
-    let limit = agent.config.agent.limits.handshake_timeout;
-    while !control.is_stopping() {
-        let dialled = tokio::select! {
-            biased;
-            () = control.stopping() => return Ok(()),
-            dialled = tokio::time::timeout(limit, connect()) => dialled,
-        };
-        let wait = match dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(io) => {
-                let clock = Clock::start();
-                let started = Instant::now();
-                let session = AgentSession::dial(agent.config.agent.clone(), clock.now())?;
-                let end = agent.drive(control, session, clock, io).await;
-                if end.opened {
-                    pace.handle_lasted(started.elapsed());
-                }
-                match (&end.reason, end.retry_after) {
-                    (CloseReason::Refused(words), Some(wait)) => {
-                        tracing::info!(reason = %words, ?wait, "refused for now");
-                        wait
-                    }
-                    (CloseReason::Refused(_), None) => return end.result(),
-                    (_, _) => pace.next(),
-                }
-            }
-            Err(error) => {
-                let wait = pace.next();
-                tracing::info!(%error, ?wait, "can't reach the proxy");
-                wait
+    fn run<F>(self, work: impl FnOnce(Keeper<H>) -> F) -> AgentRunner
+    where
+        F: Future<Output = Result<(), AgentError>> + Send + 'static,
+    {
+        let line = Line::new(0);
+        let crew = Arc::new(Crew::new(&self.config, vec![Arc::clone(&line)]));
+        let reporting = report(Arc::clone(&crew), self.config.clone());
+        let work = work(Keeper {
+            config: self.config,
+            handler: self.handler,
+            crew: Arc::clone(&crew),
+            line: Arc::clone(&line),
+            to: "".into(),
+        });
+        let work = async move {
+            tokio::select! {
+                result = work => result,
+                never = reporting => match never {},
             }
         };
-        tokio::select! {
-            biased;
-            () = control.stopping() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
+        AgentRunner { work: Box::pin(work), controller: AgentController { crew, line } }
     }
-    Ok(())
 }
 
 /// A running agent, as a future: await it, or [`AgentRunner::spawn`] it.
@@ -228,18 +180,6 @@ pub struct AgentRunner {
 }
 
 impl AgentRunner {
-    fn new<F>(drain_timeout: Duration, work: impl FnOnce(Arc<Control>) -> F) -> Self
-    where
-        F: Future<Output = Result<(), AgentError>> + Send + 'static,
-    {
-        let control = Arc::new(Control {
-            stop: watch::Sender::new(false),
-            connection: Mutex::new(None),
-            drain_timeout,
-        });
-        Self { work: Box::pin(work(Arc::clone(&control))), controller: AgentController { control } }
-    }
-
     /// What stops and questions the agent while it runs.
     pub fn controller(&self) -> AgentController {
         self.controller.clone()
@@ -249,6 +189,26 @@ impl AgentRunner {
     pub fn spawn(self) -> (AgentController, JoinHandle<Result<(), AgentError>>) {
         let controller = self.controller();
         (controller, tokio::spawn(self))
+    }
+
+    /// Runs the agent until `signal` resolves, and then as after [`AgentController::shutdown`]:
+    /// announces that it goes, answers what it owes, closes. With [`shutdown_signal`], until the
+    /// process is asked to end.
+    ///
+    /// # Errors
+    /// As the runner itself, if it ends before the signal.
+    ///
+    /// [`shutdown_signal`]: super::shutdown_signal
+    pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), AgentError> {
+        let controller = self.controller();
+        let mut work = self;
+        let mut signal = pin!(signal);
+        tokio::select! {
+            biased;
+            ended = &mut work => return ended,
+            () = &mut signal => controller.shutdown(),
+        }
+        work.await
     }
 }
 
@@ -266,49 +226,18 @@ impl fmt::Debug for AgentRunner {
     }
 }
 
-struct Control {
-    stop: watch::Sender<bool>,
-    connection: Mutex<Option<Arc<Shared<AgentSession>>>>,
-    drain_timeout: Duration,
-}
-
-impl Control {
-    fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
-    }
-
-    async fn stopping(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
-    }
-
-    fn attach(&self, shared: &Arc<Shared<AgentSession>>) {
-        *lock(&self.connection) = Some(Arc::clone(shared));
-        // A stop that came between the dialling and this line found no connection to drain.
-        if self.is_stopping() {
-            self.drain(shared);
-        }
-    }
-
-    fn drain(&self, shared: &Shared<AgentSession>) {
-        shared.command(|core, now| core.session.drain(now.after(self.drain_timeout), now));
-    }
-}
-
 /// Stops and questions a running agent. Cheap to clone.
 #[derive(Clone)]
 pub struct AgentController {
-    control: Arc<Control>,
+    crew: Arc<Crew>,
+    line: Arc<Line>,
 }
 
 impl AgentController {
     /// Tells the proxy that this agent goes, answers what it owes, closes, and dials no more. The
     /// runner resolves when that is done, at the latest after the drain timeout.
     pub fn shutdown(&self) {
-        self.control.stop.send_replace(true);
-        if let Some(shared) = self.connection() {
-            self.control.drain(&shared);
-        }
+        self.crew.shutdown();
     }
 
     /// Where the present connection stands, or the last; `None` before the first.
@@ -316,9 +245,25 @@ impl AgentController {
         self.connection().map(|shared| shared.look(|core| core.session.state()))
     }
 
+    /// Where the agent stands between and during connections.
+    pub fn link(&self) -> LinkState {
+        self.line.state()
+    }
+
     /// Counters of the present connection, or the last.
     pub fn stats(&self) -> AgentStats {
         self.connection().map(|shared| shared.look(|core| core.session.stats())).unwrap_or_default()
+    }
+
+    /// Counters of all connections so far.
+    pub fn totals(&self) -> AgentStats {
+        self.line.tally().stats
+    }
+
+    /// How busy the agent is, as it goes into health reports: what is under way now, and over all
+    /// connections so far how many events were answered and how long that took.
+    pub fn load(&self) -> LoadMetrics {
+        self.crew.load()
     }
 
     /// Events of the present connection that are not answered.
@@ -326,7 +271,16 @@ impl AgentController {
         self.connection().map_or(0, |shared| shared.look(|core| core.session.unanswered()))
     }
 
-    /// Reports health to the proxy.
+    /// Sets how the agent is, and tells the proxy now, with the load, and on every schedule and
+    /// connection from now on. Without a `message` the detail of `state`, which is not on the wire,
+    /// takes its place. Returns whether a connection was open to take it.
+    ///
+    /// To announce that the agent goes, use [`Self::shutdown`].
+    pub fn set_health(&self, state: HealthState, message: Option<String>) -> bool {
+        self.crew.set_health(state, message) > 0
+    }
+
+    /// Reports health to the proxy, once.
     ///
     /// # Errors
     /// [`AnswerError::NotOpen`] unless there is an open connection.
@@ -359,7 +313,7 @@ impl AgentController {
     }
 
     fn connection(&self) -> Option<Arc<Shared<AgentSession>>> {
-        lock(&self.control.connection).clone()
+        self.line.connection()
     }
 }
 

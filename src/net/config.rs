@@ -128,7 +128,7 @@ fn frame(name: &str, value: u32) -> Result<(), ConfigError> {
     Err(ConfigError(format!("{name} is {value}; give {LEAST_FRAME} to {MAX_FRAME} bytes")))
 }
 
-fn at_least_one(name: &str, value: usize) -> Result<(), ConfigError> {
+pub(super) fn at_least_one(name: &str, value: usize) -> Result<(), ConfigError> {
     if value == 0 { Err(ConfigError(format!("{name} is 0; give at least 1"))) } else { Ok(()) }
 }
 

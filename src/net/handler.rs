@@ -6,8 +6,9 @@ use tokio::sync::watch;
 
 use crate::machine::CloseReason;
 use crate::wire::{
-    Answer, CancelReason, Configure, CorrelationId, Event, GuardrailInspect, RegistrationResponse,
-    RequestBodyChunk, RequestComplete, RequestHeaders, ResponseBodyChunk, ResponseHeaders, WebSocketFrame,
+    Answer, CancelReason, Configure, CorrelationId, Event, ForwardRequest, GuardrailInspect,
+    RegistrationResponse, RequestBodyChunk, RequestComplete, RequestHeaders, ResponseBodyChunk,
+    ResponseHeaders, WebSocketFrame,
 };
 
 /// Answers events. Every method has a default that allows; write those for the kinds of event
@@ -75,9 +76,26 @@ pub trait Handler: Send + Sync + 'static {
         allow(event, cx)
     }
 
-    /// The agent's configuration.
+    /// The agent's configuration. One that is not taken over is answered with a block, whose body
+    /// may say why: `Answer::block(400).with_body(..)`.
     fn on_configure(&self, event: Configure, cx: Context) -> impl Future<Output = Answer> + Send {
         allow(event, cx)
+    }
+
+    /// A proxy has dialled, and says this of itself, the agent's configuration perhaps included.
+    /// Must return soon.
+    ///
+    /// # Errors
+    /// A reason to refuse the connection, for the proxy to read.
+    fn on_forward_handshake(&self, request: &ForwardRequest) -> Result<(), String> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// A proxy has refused the agent, in these words, and named no time for another try: a token, an
+    /// id, a version, the list of those allowed. Called each time. Must return soon.
+    fn on_refused(&self, words: &str) {
+        let _ = words;
     }
 
     /// A connection has opened. `response` is what the proxy said to the registration; `None` if

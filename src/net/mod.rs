@@ -69,14 +69,16 @@ mod accept;
 mod admission;
 mod agent;
 mod ask;
-mod backoff;
 mod clock;
 mod config;
+mod crew;
 mod denied;
 mod driver;
+mod fleet;
 mod handle;
 mod handler;
 mod hook;
+mod line;
 mod listener;
 mod names;
 mod pool;
@@ -84,9 +86,12 @@ mod proxy;
 #[cfg(feature = "metrics")]
 mod publish;
 mod refusals;
+mod reporting;
 mod shared;
+mod signal;
 mod sockets;
 mod sync;
+mod target;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
@@ -95,19 +100,24 @@ pub mod tls;
 mod unix;
 mod worker;
 
+pub use crate::machine::Backoff;
 pub use accept::{AcceptError, Acceptor, dial_forward};
 pub use agent::{Agent, AgentConfig, AgentController, AgentError, AgentRunner};
 pub use ask::{AnswerFuture, Ask, AskError, PendingAnswer};
-pub use backoff::Backoff;
 pub use config::{ConfigError, ListenerConfig};
 pub use driver::Stream;
+pub use fleet::{Fleet, FleetController, FleetError, FleetRunner, TargetView};
 pub use handle::{AgentHandle, Stats};
 pub use handler::{Context, Handler};
 pub use hook::{AdmissionHook, Applicant, BoxFuture, Peer};
+pub use line::LinkState;
 pub use listener::{BindError, Listener, ListenerClosed};
 pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, RequestAnswer, RequestAsk};
 pub use proxy::{Report, Reports};
 #[cfg(feature = "metrics")]
 pub use publish::publish;
 pub use refusals::Refusals;
+pub use reporting::MetricsExport;
 pub use shared::Traffic;
+pub use signal::shutdown_signal;
+pub use target::Target;

@@ -29,7 +29,9 @@ fn registration(id: &str) -> Registration {
 
 fn agent_config(id: &str) -> AgentConfig {
     let mut config = AgentConfig::new(AgentSettings::new(registration(id)));
-    config.reconnect = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(20) };
+    config.reconnect =
+        Backoff { min: Duration::from_millis(5), max: Duration::from_millis(20), ..Backoff::default() };
+    config.retry_refusals = None;
     config.cancel_grace = Duration::from_millis(50);
     config
 }

@@ -11,10 +11,11 @@ use tokio::runtime;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::machine::{CloseReason, ConnectionState, ExchangeId, Timestamp};
-use crate::session::{AgentSession, AgentSessionEvent, Receipt};
+use crate::machine::{CloseReason, ConnectionState, ExchangeId, Histogram, Timestamp};
+use crate::session::{AgentSession, AgentSessionEvent, PendingForward, Receipt};
 use crate::wire::{Answer, CancelReason, RegistrationResponse};
 
+use super::crew::Crew;
 use super::driver::Role;
 use super::handler::{Context, Handler, dispatch};
 use super::shared::{Core, Load, Shared, drive};
@@ -37,13 +38,24 @@ const FAILED: u16 = 500;
 #[derive(Default)]
 pub(crate) struct AgentSide {
     /// Events being handled, and how to tell them that nobody waits any more.
-    running: BTreeMap<ExchangeId, watch::Sender<Option<CancelReason>>>,
-    /// Whether the handshake was done.
-    pub(super) opened: bool,
+    running: BTreeMap<ExchangeId, Running>,
+    /// When the handshake was done.
+    pub(super) opened: Option<Timestamp>,
+    /// From an event's turn to its answer.
+    pub(super) latency: Histogram,
+    /// Events that the proxy gave up because of the time they took.
+    pub(super) timed_out: u64,
+}
+
+/// An event being handled.
+struct Running {
+    since: Timestamp,
+    cancelled: watch::Sender<Option<CancelReason>>,
 }
 
 /// What is to be done once the lock is free.
 enum Errand {
+    Decide(Box<PendingForward>),
     Opened(Option<Box<RegistrationResponse>>),
     Handle(Box<Receipt>, watch::Receiver<Option<CancelReason>>),
     Closed(CloseReason),
@@ -53,14 +65,26 @@ enum Errand {
 pub(crate) struct AgentRole<H> {
     handler: Arc<H>,
     cancel_grace: Duration,
+    crew: Arc<Crew>,
     runtime: runtime::Handle,
     errands: Vec<Errand>,
 }
 
 impl<H: Handler> AgentRole<H> {
     /// Must be called within a runtime.
-    pub(super) fn new(handler: Arc<H>, cancel_grace: Duration) -> Self {
-        Self { handler, cancel_grace, runtime: runtime::Handle::current(), errands: Vec::new() }
+    pub(super) fn new(handler: Arc<H>, cancel_grace: Duration, crew: Arc<Crew>) -> Self {
+        Self { handler, cancel_grace, crew, runtime: runtime::Handle::current(), errands: Vec::new() }
+    }
+
+    /// Asks the handler whether a proxy that dialled is welcome.
+    fn decide(&self, shared: &Arc<Shared<AgentSession>>, pending: PendingForward) {
+        let verdict = guard(|| self.handler.on_forward_handshake(&pending.request));
+        // Deciding fails only if the connection has ended, which is told on its own.
+        shared.command(|core, now| match verdict {
+            Some(Ok(())) => drop(core.session.accept_handshake(pending, now)),
+            Some(Err(reason)) => drop(core.session.reject_handshake(pending, &reason)),
+            None => drop(core.session.reject_handshake(pending, "the agent failed to decide")),
+        });
     }
 
     fn spawn(
@@ -91,27 +115,27 @@ impl<H: Handler> Role for AgentRole<H> {
         _: &mut Vec<Waker>,
     ) {
         match event {
-            AgentSessionEvent::Handshake(pending) => {
-                // Fails only if the connection has ended, which is told on its own.
-                let _ = core.session.accept_handshake(*pending, now);
-            }
+            AgentSessionEvent::Handshake(pending) => self.errands.push(Errand::Decide(pending)),
             AgentSessionEvent::Opened { response } => {
-                core.side.opened = true;
+                core.side.opened = Some(now);
                 self.errands.push(Errand::Opened(response));
             }
             AgentSessionEvent::Event(receipt) => {
                 let (sender, receiver) = watch::channel(None);
-                core.side.running.insert(receipt.exchange, sender);
+                core.side.running.insert(receipt.exchange, Running { since: now, cancelled: sender });
                 self.errands.push(Errand::Handle(receipt, receiver));
             }
             AgentSessionEvent::Cancelled { exchange, reason } => {
+                if reason == CancelReason::Timeout {
+                    core.side.timed_out = core.side.timed_out.saturating_add(1);
+                }
                 if let Some(running) = core.side.running.get(&exchange) {
-                    running.send_replace(Some(reason));
+                    running.cancelled.send_replace(Some(reason));
                 }
             }
             AgentSessionEvent::Closed(reason) => {
                 for running in core.side.running.values() {
-                    running.send_replace(Some(CancelReason::ProxyShutdown));
+                    running.cancelled.send_replace(Some(CancelReason::ProxyShutdown));
                 }
                 core.side.running.clear();
                 self.errands.push(Errand::Closed(reason));
@@ -122,11 +146,13 @@ impl<H: Handler> Role for AgentRole<H> {
     fn act(&mut self, shared: &Arc<Shared<AgentSession>>) {
         for errand in std::mem::take(&mut self.errands) {
             match errand {
+                Errand::Decide(pending) => self.decide(shared, *pending),
                 Errand::Opened(response) => {
                     let connection_id = response.as_ref().map(|response| response.connection_id.as_str());
                     tracing::Span::current().record("connection_id", connection_id);
                     tracing::info!("connected to the proxy");
                     guard(|| self.handler.on_opened(response.as_deref()));
+                    self.crew.greet(shared);
                 }
                 Errand::Handle(receipt, cancelled) => self.spawn(shared, receipt, cancelled),
                 Errand::Closed(reason) => {
@@ -139,10 +165,12 @@ impl<H: Handler> Role for AgentRole<H> {
 }
 
 /// Calls a hook, whose panic is not to take the connection with it.
-fn guard(hook: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+pub(super) fn guard<T>(hook: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(hook)).ok();
+    if result.is_none() {
         tracing::error!("a hook of the handler panicked");
     }
+    result
 }
 
 /// One event being handled.
@@ -173,7 +201,9 @@ impl<H: Handler> Work<H> {
                 // Not even that fits: an event without an answer would shut its request for ever.
                 Err(_) => core.session.close(),
             }
-            core.side.running.remove(&exchange)
+            let running = core.side.running.remove(&exchange)?;
+            core.side.latency.record(now.since(running.since));
+            Some(running)
         });
         drop(done);
     }

@@ -42,7 +42,8 @@ fn agent() -> (Agent<Guard>, Guard) {
     let events = [EventKind::RequestHeaders, EventKind::RequestBodyChunk];
     let settings = AgentSettings::new(Registration::new(Capabilities::new("guard", events)));
     let mut config = AgentConfig::new(settings);
-    config.reconnect = Backoff { min: Duration::from_millis(2), max: Duration::from_millis(20) };
+    config.reconnect =
+        Backoff { min: Duration::from_millis(2), max: Duration::from_millis(20), ..Backoff::default() };
     let guard = Guard::default();
     (Agent::new(config, guard.clone()), guard)
 }

@@ -58,3 +58,34 @@ pub struct AgentStats {
     /// Pings sent.
     pub pings: u64,
 }
+
+impl AgentStats {
+    /// What this and another connection have seen together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        let Self {
+            events,
+            answered,
+            answered_unseen,
+            cancelled,
+            late_cancels,
+            pauses,
+            resumes,
+            unknown_frames,
+            unreadable_frames,
+            pings,
+        } = other;
+        Self {
+            events: self.events.saturating_add(events),
+            answered: self.answered.saturating_add(answered),
+            answered_unseen: self.answered_unseen.saturating_add(answered_unseen),
+            cancelled: self.cancelled.saturating_add(cancelled),
+            late_cancels: self.late_cancels.saturating_add(late_cancels),
+            pauses: self.pauses.saturating_add(pauses),
+            resumes: self.resumes.saturating_add(resumes),
+            unknown_frames: self.unknown_frames.saturating_add(unknown_frames),
+            unreadable_frames: self.unreadable_frames.saturating_add(unreadable_frames),
+            pings: self.pings.saturating_add(pings),
+        }
+    }
+}

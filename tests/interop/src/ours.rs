@@ -168,10 +168,15 @@ pub fn registration(agent_id: &str) -> Registration {
     })
 }
 
-/// Settings that reconnect without delay.
+/// Settings that reconnect without delay, and end with a refusal.
 pub fn config(registration: Registration) -> AgentConfig {
     AgentConfig {
-        reconnect: Backoff { min: Duration::from_millis(10), max: Duration::from_millis(50) },
+        reconnect: Backoff {
+            min: Duration::from_millis(10),
+            max: Duration::from_millis(50),
+            ..Backoff::default()
+        },
+        retry_refusals: None,
         cancel_grace: Duration::from_millis(200),
         ..AgentConfig::new(AgentSettings::new(registration))
     }
