@@ -553,6 +553,29 @@ async fn an_agent_that_did_not_promise_reports_sends_none_of_itself() {
     assert!(!agent.set_health(HealthState::Healthy, None));
 }
 
+#[tokio::test]
+async fn an_agent_that_drains_does_not_claim_to_be_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("proxy.sock");
+    let proxy = Proxy::unix(&path, listening()).await;
+    let mut config = config();
+    config.health = Some(Duration::from_millis(10));
+    let (agent, task) = Agent::new(config, Guard::default()).run_unix(&path).spawn();
+    until("a handle", || proxy.open().len() == 1).await;
+    let mut reports = proxy.open()[0].reports();
+    let asked = proxy.open()[0].ask(RequestHeaders::new("a", "GET", "/slow")).send().unwrap();
+    until("under way", || agent.unanswered() == 1).await;
+    agent.shutdown();
+    agent.set_health(HealthState::Healthy, None);
+    assert!(soon("the answer", asked).await.unwrap().is_allow());
+    soon("the end", task).await.unwrap().unwrap();
+    let mut states = Vec::new();
+    while let Some(Report::Health(health)) = soon("a report", reports.next()).await {
+        states.push(health.state.name());
+    }
+    assert_eq!(states.iter().position(|state| *state == "draining"), Some(states.len() - 1), "{states:?}");
+}
+
 // ---- configuration ----
 
 #[tokio::test]
