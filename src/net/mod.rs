@@ -35,7 +35,7 @@
 //! when the connection is lost, and goes calmly when it is told to.
 //!
 //! ```no_run
-//! use dialback::net::{Agent, AgentConfig, Context, Handler};
+//! use dialback::net::{Agent, AgentConfig, Context, Handler, shutdown_signal};
 //! use dialback::session::AgentSettings;
 //! use dialback::wire::{Answer, Capabilities, EventKind, Registration, RequestHeaders};
 //!
@@ -50,20 +50,19 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let capabilities = Capabilities::new("no-admin", [EventKind::RequestHeaders]);
 //! let config = AgentConfig::new(AgentSettings::new(Registration::new(capabilities)));
-//! let (agent, task) = Agent::new(config, NoAdmin).run_unix("/run/proxy/agents.sock").spawn();
-//!
-//! tokio::signal::ctrl_c().await?;
-//! agent.shutdown();
-//! task.await??;
+//! let signal = shutdown_signal()?;
+//! Agent::new(config, NoAdmin).run_unix("/run/proxy/agents.sock").run_until(signal).await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A [`Fleet`] does the same with several connections to each of several proxies, and one handler.
 //!
 //! # Dropping
 //!
 //! Dropping is a command: a [`PendingAnswer`] that is dropped cancels its event, the last
 //! [`AgentHandle`] of a connection closes it, a [`Listener`] stops accepting, an [`AgentRunner`]
-//! drops its connection.
+//! or a [`FleetRunner`] drops its connections.
 
 mod accept;
 mod admission;
