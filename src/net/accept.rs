@@ -22,9 +22,10 @@ use super::denied::{BUSY, Denied, TOO_FAST, refuse};
 use super::driver::{Driver, Stream};
 use super::handle::AgentHandle;
 use super::hook::{Peer, Question};
-use super::proxy::{Delivery, ProxyRole, ProxySide};
+use super::proxy::{Delivery, ProxyRole};
 use super::refusals::Refusals;
 use super::shared::Shared;
+use super::side::ProxySide;
 use super::sync::{Arc, Mutex, Weak, lock};
 
 /// Accepts agents over streams that the user brings: TLS, in-memory pipes, anything that reads

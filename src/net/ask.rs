@@ -11,7 +11,7 @@ use crate::session::{EncodedEvent, SendError};
 use crate::wire::{Answer, CancelReason, CorrelationId, DecodeError, EncodeError, Encoding, Event};
 
 use super::handle::Connection;
-use super::proxy::Slot;
+use super::side::Slot;
 use super::sync::Arc;
 
 /// An event that is about to be asked about. Await it for the answer, or [`Ask::send`] it now and

@@ -15,8 +15,8 @@ use crate::wire::{
 
 use super::ask::Ask;
 use super::hook::Peer;
-use super::proxy::{ProxySide, Report, Reports};
 use super::shared::{Load, Shared, Traffic, drive};
+use super::side::{ProxySide, Report, Reports};
 use super::sync::Arc;
 
 drive!(ProxySession, crate::session::ProxySessionEvent, ProxySide, load);

@@ -4,27 +4,25 @@
 //! [`Pool::begin`] returns is what pins it there: there is no table of requests, so none can be
 //! left in it, and no event of a request can reach another agent or another connection.
 
+mod request;
+mod view;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::machine::registry::{
-    Balance, Candidate, Fitness, Health, HealthLimits, HealthRecord, Sign, choose,
-};
-use crate::machine::{ConnectionState, ProxyLatency, ProxyStats, SubmitError, Timestamp};
-use crate::wire::{Answer, CorrelationId, Event, EventKind, HealthState};
+use crate::machine::Timestamp;
+use crate::machine::registry::{Balance, Candidate, Fitness, HealthLimits, HealthRecord, Sign, choose};
+use crate::wire::{CorrelationId, EventKind, HealthState};
 
-use super::ask::{AnswerFuture, Ask, AskError};
 use super::clock::Clock;
-use super::handle::{AgentHandle, Closed, Stats};
+use super::handle::{AgentHandle, Closed};
 use super::listener::Listener;
-use super::shared::Traffic;
 use super::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, Weak, lock, read, write};
+pub use request::{Request, RequestAnswer, RequestAsk};
+pub use view::{AgentView, ConnectionView, Totals};
 
 /// How a pool chooses and forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,175 +278,6 @@ impl Watcher {
         if agents.get(&self.id).is_some_and(|group| group.members().is_empty()) {
             agents.remove(&self.id);
         }
-    }
-}
-
-/// A request, pinned to one connection for all its events.
-pub struct Request {
-    member: Arc<Member>,
-    limits: HealthLimits,
-    clock: Clock,
-    id: CorrelationId,
-}
-
-impl Request {
-    /// The request's name on the wire, which all its events must bear.
-    pub const fn correlation_id(&self) -> &CorrelationId {
-        &self.id
-    }
-
-    /// The connection that the request belongs to.
-    pub fn handle(&self) -> &AgentHandle {
-        &self.member.handle
-    }
-
-    /// Prepares to ask about an event of this request.
-    pub fn ask(&self, event: impl Into<Event>) -> RequestAsk<'_> {
-        RequestAsk { request: self, ask: self.member.handle.ask(event) }
-    }
-
-    /// Gives up everything that is under way about this request. Returns how many events that were.
-    pub fn cancel(&self, reason: crate::wire::CancelReason) -> usize {
-        self.member.handle.cancel_request(self.id.as_str(), reason)
-    }
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("id", &self.id).field("handle", self.handle()).finish()
-    }
-}
-
-/// An event of a request that is about to be asked about. Await it for the answer.
-#[must_use = "nothing is asked until this is awaited"]
-pub struct RequestAsk<'a> {
-    request: &'a Request,
-    ask: Ask,
-}
-
-impl<'a> RequestAsk<'a> {
-    /// How long to wait in all.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { ask: self.ask.timeout(timeout), ..self }
-    }
-
-    /// Fails at once where the event can't be written at once.
-    pub fn fail_fast(self) -> Self {
-        Self { ask: self.ask.fail_fast(), ..self }
-    }
-}
-
-impl<'a> IntoFuture for RequestAsk<'a> {
-    type Output = Result<Answer, AskError>;
-    type IntoFuture = RequestAnswer<'a>;
-
-    fn into_future(self) -> RequestAnswer<'a> {
-        let given = self.ask.correlation_id();
-        let state = if *given == self.request.id {
-            Ok(self.ask.into_future())
-        } else {
-            Err(Some(AskError::WrongRequest { given: given.clone(), wanted: self.request.id.clone() }))
-        };
-        RequestAnswer { request: self.request, state }
-    }
-}
-
-/// What an awaited [`RequestAsk`] becomes. What comes of it bears on the connection's health.
-#[must_use = "futures do nothing unless polled"]
-pub struct RequestAnswer<'a> {
-    request: &'a Request,
-    state: Result<AnswerFuture, Option<AskError>>,
-}
-
-impl Future for RequestAnswer<'_> {
-    type Output = Result<Answer, AskError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let future = match &mut this.state {
-            Ok(future) => future,
-            Err(error) => {
-                return Poll::Ready(Err(error.take().unwrap_or(AskError::Refused(SubmitError::Closed))));
-            }
-        };
-        let result = std::task::ready!(Pin::new(future).poll(cx));
-        let sign = match &result {
-            Ok(_) => Some(Sign::Answered),
-            Err(AskError::TimedOut) => Some(Sign::Failed),
-            Err(_) => None,
-        };
-        if let Some(sign) = sign {
-            this.request.member.sign(sign, this.request.limits, this.request.clock.now());
-        }
-        Poll::Ready(result)
-    }
-}
-
-/// What a pool knows of an agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentView {
-    /// The agent.
-    pub agent_id: String,
-    /// What its connections had seen that have left since it was first known.
-    pub departed: Totals,
-    /// Its connections, the oldest first. Empty while it is away and its grace lasts.
-    pub connections: Vec<ConnectionView>,
-}
-
-/// What a pool knows of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionView {
-    /// Its name.
-    pub connection_id: String,
-    /// Where it stands.
-    pub state: ConnectionState,
-    /// What is held of its health.
-    pub health: Health,
-    /// What it has seen, and what is under way on it.
-    pub stats: Stats,
-    /// How long events waited, and how long their answers took.
-    pub latency: ProxyLatency,
-}
-
-/// What one or several connections have seen and measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Exchanges and frames.
-    pub stats: ProxyStats,
-    /// How long events waited, and how long their answers took.
-    pub latency: ProxyLatency,
-    /// Bytes.
-    pub traffic: Traffic,
-}
-
-impl Totals {
-    /// Both together.
-    #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
-        Self {
-            stats: self.stats.plus(other.stats),
-            latency: self.latency.plus(&other.latency),
-            traffic: self.traffic.plus(other.traffic),
-        }
-    }
-}
-
-impl ConnectionView {
-    /// What it has seen and measured.
-    pub const fn totals(&self) -> Totals {
-        Totals { stats: self.stats.totals, latency: self.latency, traffic: self.stats.traffic }
-    }
-}
-
-impl AgentView {
-    /// What all connections together have under way.
-    pub fn in_flight(&self) -> usize {
-        self.connections.iter().map(|connection| connection.stats.in_flight).sum()
-    }
-
-    /// What all connections together have seen, those included that have left. Only grows.
-    pub fn totals(&self) -> Totals {
-        self.connections.iter().fold(self.departed, |sum, connection| sum.plus(&connection.totals()))
     }
 }
 
