@@ -159,6 +159,7 @@ fn check_every_cut(bytes: &[u8]) {
 
 /// The largest frame there is, in awkward pieces: memory stays within a step of what has come.
 #[test]
+// Rule: W-FRAME-5.
 fn a_frame_of_16_mib_costs_what_has_come_of_it() {
     let payload = vec![7_u8; (MAX_FRAME - 1) as usize];
     let mut bytes = Vec::new();
@@ -363,6 +364,7 @@ fn read_all(bytes: &[u8]) {
 
 /// The bounds on a message that nests: no reader may exhaust the stack.
 #[test]
+// Rule: W-ENC-3.
 fn deep_nesting_is_refused_and_not_followed() {
     for depth in [100, 127, 128, 129, 1000, 100_000] {
         let json = [vec![b'['; depth], vec![b']'; depth]].concat();

@@ -12,7 +12,7 @@ use dialback::machine::keepalive::{Probe, Sign, Standing};
 use dialback::machine::{
     AgentConnection, AgentLimits, Backlog, EventSet, ExchangeId, FromAgent, FromProxy, Matching, Patience,
     ProxyConnection, ProxyLimits, Refusal, Submission, Terms, Timestamp, Violation, exchange, handshake,
-    inbox, keepalive,
+    inbox, keepalive, registry,
 };
 use dialback::wire::{CancelReason, CorrelationId, EventKind, FlowAction, FrameType};
 
@@ -94,6 +94,12 @@ fn decision_tables() {
             for sign in Sign::ALL {
                 row(&mut out, &[&probe, &standing, &sign], &keepalive::step(probe, standing, sign));
             }
+        }
+    }
+    out.push_str("\nregistry::health_step\n");
+    for health in registry::Health::ALL {
+        for sign in registry::Sign::ALL {
+            row(&mut out, &[&health, &sign], &registry::health_step(health, sign));
         }
     }
     golden("tables.txt", &out);

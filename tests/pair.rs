@@ -69,6 +69,7 @@ proptest! {
     #![proptest_config(ProptestConfig::default())]
 
     #[test]
+    // Rule: C-CLOSE-2, C-DRAIN-3, F-WAIT-1, X-ONCE-1.
     fn all_properties_hold_after_every_step(
         config in config(),
         before in prop::collection::vec(op(), 1..50),

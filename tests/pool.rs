@@ -9,7 +9,7 @@ use dialback::machine::ConnectionState;
 use dialback::machine::registry::{Balance, Health, HealthLimits};
 use dialback::net::{
     Agent, AgentConfig, AgentController, AskError, Context, Handler, Listener, ListenerConfig, Pool,
-    PoolConfig, PoolError,
+    PoolConfig, PoolError, Report,
 };
 use dialback::session::AgentSettings;
 use dialback::wire::{
@@ -177,6 +177,7 @@ async fn an_event_of_another_request_is_turned_away() {
 }
 
 #[tokio::test]
+// Rule: W-EVENT-2.
 async fn events_that_an_agent_does_not_take_choose_another_connection() {
     let proxy = proxy(PoolConfig::default()).await;
     let headers = proxy.dial("waf", "headers", HEADERS);
@@ -352,4 +353,20 @@ async fn dropping_the_pool_closes_its_connections() {
     };
     assert!(tokio::time::timeout(LIMIT, gone).await.is_ok());
     agent.task.abort();
+}
+
+#[tokio::test]
+async fn a_pool_leaves_the_reports_to_who_asks_for_them() {
+    let proxy = proxy(PoolConfig::default()).await;
+    let waf = proxy.dial("waf", "x", HEADERS);
+    proxy.connected(1).await;
+    let state = HealthState::Degraded { disabled_features: Vec::new(), timeout_multiplier: 2.0 };
+    let status = HealthStatus { agent_id: "waf".into(), state, ..HealthStatus::default() };
+    waf.control.report_health(&status).unwrap();
+    proxy.until("degraded", |pool| pool.agents()[0].connections[0].health == Health::Degraded).await;
+    // What came before the first call is there, though the pool has heeded it.
+    let mut reports = proxy.pool.begin("waf", "r", &[]).unwrap().handle().reports();
+    let report = tokio::time::timeout(LIMIT, reports.next()).await.unwrap();
+    let Some(Report::Health(health)) = report else { panic!("{report:?}") };
+    assert!(matches!(health.state, HealthState::Degraded { .. }), "{health:?}");
 }

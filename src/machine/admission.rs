@@ -1,10 +1,12 @@
-//! Who may register: a pure decision over a registration, a policy and what is connected already.
+//! Who may register: a pure decision over a registration, a policy and what is connected already;
+//! and how fast connections may come.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::machine::time::Timestamp;
 use crate::wire::{PROTOCOL_VERSION, Registration, Token};
 
 /// Longest agent id, in bytes.
@@ -110,6 +112,8 @@ pub enum RegistrationRefusal {
     },
     /// A token is demanded, and none came, or one that is not this agent's.
     Unauthorized,
+    /// The agent's certificate is not valid for a name that equals its id.
+    WrongCertificate,
     /// The agent is not on the list.
     NotAllowed,
     /// The agent has as many connections as it may.
@@ -121,8 +125,17 @@ pub enum RegistrationRefusal {
     Full,
     /// The proxy is shutting down.
     ShuttingDown,
-    /// The application's own reason, told as it is.
+    /// The application could not make up its mind, in time or at all.
+    Undecided,
+    /// The application's own reason, told as it is; another try would not help.
     Application(String),
+    /// The application's own reason, told as it is, and when another try makes sense.
+    Later {
+        /// The reason.
+        words: String,
+        /// When to try again.
+        after: Duration,
+    },
 }
 
 impl RegistrationRefusal {
@@ -132,11 +145,13 @@ impl RegistrationRefusal {
             Self::Version { .. } => "version",
             Self::EmptyId | Self::LongId { .. } | Self::BadIdCharacter { .. } => "agent_id",
             Self::Unauthorized => "unauthorized",
+            Self::WrongCertificate => "wrong_certificate",
             Self::NotAllowed => "not_allowed",
             Self::AgentFull { .. } => "agent_full",
             Self::Full => "full",
             Self::ShuttingDown => "shutting_down",
-            Self::Application(_) => "application",
+            Self::Undecided => "undecided",
+            Self::Application(_) | Self::Later { .. } => "application",
         }
     }
 
@@ -148,9 +163,13 @@ impl RegistrationRefusal {
             | Self::LongId { .. }
             | Self::BadIdCharacter { .. }
             | Self::Unauthorized
+            | Self::WrongCertificate
             | Self::NotAllowed
             | Self::Application(_) => None,
-            Self::AgentFull { .. } | Self::Full | Self::ShuttingDown => Some(Duration::from_secs(5)),
+            Self::AgentFull { .. } | Self::Full | Self::ShuttingDown | Self::Undecided => {
+                Some(Duration::from_secs(5))
+            }
+            Self::Later { after, .. } => Some(*after),
         }
     }
 }
@@ -176,6 +195,9 @@ impl fmt::Display for RegistrationRefusal {
             Self::Unauthorized => {
                 f.write_str("registration refused: a valid auth_token for this agent is required")
             }
+            Self::WrongCertificate => f.write_str(
+                "the client certificate is not valid for this agent; use one with the agent id, in lower case, as a DNS name",
+            ),
             Self::NotAllowed => f.write_str("this agent is not on the proxy's list of allowed agents"),
             Self::AgentFull { limit } => {
                 write!(
@@ -185,7 +207,8 @@ impl fmt::Display for RegistrationRefusal {
             }
             Self::Full => f.write_str("the proxy has all the agent connections it may have; retry later"),
             Self::ShuttingDown => f.write_str("the proxy is shutting down; retry later"),
-            Self::Application(words) => f.write_str(words),
+            Self::Undecided => f.write_str("the proxy could not decide on this registration; retry later"),
+            Self::Application(words) | Self::Later { words, .. } => f.write_str(words),
         }
     }
 }
@@ -217,6 +240,7 @@ impl AdmissionPolicy {
     ///
     /// # Errors
     /// Why the registration is refused.
+    // Rule: H-REG-3.
     pub fn judge(&self, registration: &Registration) -> Result<(), RegistrationRefusal> {
         if registration.protocol_version != PROTOCOL_VERSION {
             return Err(RegistrationRefusal::Version { stated: registration.protocol_version });
@@ -251,6 +275,78 @@ impl AdmissionPolicy {
             return Err(RegistrationRefusal::Full);
         }
         Ok(())
+    }
+}
+
+/// How fast something may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// How many per second in the long run, at least 1.
+    pub per_second: u32,
+    /// How many at once after a quiet time, at least 1.
+    pub burst: u32,
+}
+
+/// Holds something to a [`Rate`]: a token bucket.
+///
+/// It earns in every microsecond what that is worth and spends a million on each take, so nothing
+/// is rounded. Time that goes back counts as time that stands still.
+///
+/// ```
+/// use core::time::Duration;
+/// use dialback::machine::Timestamp;
+/// use dialback::machine::admission::{Rate, Throttle};
+///
+/// let start = Timestamp::from_micros(0);
+/// let mut throttle = Throttle::new(Rate { per_second: 10, burst: 1 }, start);
+/// assert_eq!(throttle.take(start), Ok(()));
+/// assert_eq!(throttle.take(start), Err(Duration::from_millis(100)));
+/// assert_eq!(throttle.take(start.after(Duration::from_millis(100))), Ok(()));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Throttle {
+    rate: Rate,
+    /// What was left at `at`, in millionths of a take.
+    credit: u64,
+    at: Timestamp,
+}
+
+/// What a take costs.
+const COST: u64 = 1_000_000;
+
+impl Throttle {
+    /// A throttle that is full.
+    pub const fn new(rate: Rate, now: Timestamp) -> Self {
+        Self { rate, credit: Self::most(rate), at: now }
+    }
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// How long to wait until there is one, if nobody else takes it; rounded up to a microsecond.
+    /// The throttle is as it was (P15).
+    pub fn take(&mut self, now: Timestamp) -> Result<(), Duration> {
+        let elapsed = now.as_micros().saturating_sub(self.at.as_micros());
+        let earned = elapsed.saturating_mul(u64::from(self.rate.per_second));
+        let credit = self.credit.saturating_add(earned).min(Self::most(self.rate));
+        match credit.checked_sub(COST) {
+            Some(rest) => {
+                self.credit = rest;
+                self.at = self.at.max(now);
+                Ok(())
+            }
+            None => Err(self.wait(COST.saturating_sub(credit))),
+        }
+    }
+
+    fn wait(&self, missing: u64) -> Duration {
+        let per_micro = u64::from(self.rate.per_second);
+        let never = per_micro == 0 || self.rate.burst == 0;
+        if never { Duration::MAX } else { Duration::from_micros(missing.div_ceil(per_micro)) }
+    }
+
+    const fn most(rate: Rate) -> u64 {
+        (rate.burst as u64).saturating_mul(COST)
     }
 }
 
@@ -319,5 +415,134 @@ mod tests {
         );
         assert_eq!(policy.room(Occupancy { of_agent: 0, total: 2 }), Err(RegistrationRefusal::Full));
         assert_eq!(policy.room(Occupancy { of_agent: 0, total: 1 }), Ok(()));
+    }
+
+    #[test]
+    fn patterns_have_one_wildcard_at_the_end() {
+        let waf = AgentPattern::new("waf-*");
+        assert!(waf.matches("waf-") && waf.matches("waf-1") && waf.matches("waf-*"));
+        assert!(!waf.matches("waf") && !waf.matches("a-waf-1") && !waf.matches("WAF-1"));
+        assert!(AgentPattern::new("*").matches("anybody"));
+        // Elsewhere a star is a character, and one that no id has.
+        assert!(!AgentPattern::new("w*f").matches("waf"));
+        assert!(!AgentPattern::new("").matches("waf"));
+    }
+
+    #[test]
+    fn a_wildcard_list_admits_its_agents_and_no_others() {
+        let policy =
+            AdmissionPolicy { allowed: vec!["waf-*".into(), "auth".into()], ..AdmissionPolicy::default() };
+        for good in ["waf-1", "waf-eu/2", "auth"] {
+            assert_eq!(policy.judge(&registration(good, None)), Ok(()), "{good}");
+        }
+        for bad in ["auth-1", "waf", "xwaf-1"] {
+            assert_eq!(policy.judge(&registration(bad, None)), Err(RegistrationRefusal::NotAllowed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rotation_admits_old_and_new_until_the_old_is_gone() {
+        let credential = |token: &str| Credential { agents: "a".into(), token: token.into() };
+        let policy = |tokens: &[&str]| AdmissionPolicy {
+            credentials: Some(tokens.iter().map(|token| credential(token)).collect()),
+            ..AdmissionPolicy::default()
+        };
+        let judge = |tokens: &[&str], token| policy(tokens).judge(&registration("a", Some(token)));
+        let refused = Err(RegistrationRefusal::Unauthorized);
+        assert_eq!((judge(&["old"], "old"), judge(&["old"], "new")), (Ok(()), refused.clone()));
+        assert_eq!((judge(&["old", "new"], "old"), judge(&["old", "new"], "new")), (Ok(()), Ok(())));
+        assert_eq!((judge(&["new"], "old"), judge(&["new"], "new")), (refused, Ok(())));
+    }
+
+    /// Each refusal, a word that its text must have, and when to retry.
+    #[test]
+    fn refusals_help_and_say_when_to_retry() {
+        use RegistrationRefusal as R;
+        let soon = Some(Duration::from_secs(5));
+        let minute = Duration::from_secs(60);
+        let table = [
+            (R::Version { stated: 3 }, "register with version 2", None),
+            (R::EmptyId, "1 to 128", None),
+            (R::LongId { length: 200 }, "at most 128", None),
+            (R::BadIdCharacter { at: 3 }, "at byte 3", None),
+            (R::Unauthorized, "auth_token", None),
+            (R::WrongCertificate, "certificate", None),
+            (R::NotAllowed, "list of allowed", None),
+            (R::AgentFull { limit: 4 }, "4 connections", soon),
+            (R::Full, "retry later", soon),
+            (R::ShuttingDown, "shutting down", soon),
+            (R::Undecided, "retry later", soon),
+            (R::Application("in the application's words".into()), "in the application's words", None),
+            (R::Later { words: "not today".into(), after: minute }, "not today", Some(minute)),
+        ];
+        for (refusal, word, retry) in table {
+            assert!(refusal.to_string().contains(word), "{refusal}");
+            assert_eq!(refusal.retry_after(), retry, "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_policy_prints_no_token() {
+        let policy = AdmissionPolicy {
+            credentials: Some(vec![Credential { agents: "a".into(), token: "s3cret".into() }]),
+            ..AdmissionPolicy::default()
+        };
+        assert!(!alloc::format!("{policy:?}").contains("s3cret"));
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_micros(millis * 1_000)
+    }
+
+    #[test]
+    fn a_burst_is_spent_and_earned_again() {
+        let mut throttle = Throttle::new(Rate { per_second: 10, burst: 3 }, at(0));
+        assert!((0..3).all(|_| throttle.take(at(0)).is_ok()));
+        let before = throttle.clone();
+        assert_eq!(throttle.take(at(0)), Err(Duration::from_millis(100)));
+        assert_eq!(throttle.take(at(40)), Err(Duration::from_millis(60)));
+        assert_eq!(throttle, before);
+        assert_eq!(throttle.take(at(100)), Ok(()));
+        assert!(throttle.take(at(199)).is_err());
+        assert_eq!(throttle.take(at(200)), Ok(()));
+        // A long quiet time earns no more than the burst.
+        assert_eq!((0..10).filter(|_| throttle.take(at(1_000_000)).is_ok()).count(), 3);
+    }
+
+    #[test]
+    fn no_rate_is_rounded_away() {
+        for per_second in [1, 3, 7, 1_000, 999_983, 3_000_000] {
+            let mut throttle = Throttle::new(Rate { per_second, burst: 2 }, at(0));
+            let taken = (0..=1_000_000).filter(|n| throttle.take(Timestamp::from_micros(*n)).is_ok()).count();
+            // The two that were there, and a second's worth; no more than one each time.
+            assert_eq!(taken, (per_second as usize + 2).min(1_000_001), "{per_second}");
+        }
+    }
+
+    #[test]
+    fn the_wait_is_exact() {
+        for per_second in [1, 3, 7, 999_983] {
+            let mut throttle = Throttle::new(Rate { per_second, burst: 1 }, at(5));
+            throttle.take(at(5)).unwrap();
+            let wait = throttle.take(at(5)).unwrap_err();
+            let early = wait - Duration::from_micros(1);
+            assert!(throttle.clone().take(at(5).after(early)).is_err(), "{per_second}");
+            assert_eq!(throttle.take(at(5).after(wait)), Ok(()), "{per_second}");
+        }
+    }
+
+    #[test]
+    fn extremes_of_time_and_rate_saturate() {
+        let mut throttle = Throttle::new(Rate { per_second: u32::MAX, burst: u32::MAX }, at(9));
+        assert_eq!(throttle.take(Timestamp::ZERO), Ok(()));
+        assert_eq!(throttle.take(Timestamp::NEVER), Ok(()));
+        // Time that went back earns nothing when it comes again.
+        let mut throttle = Throttle::new(Rate { per_second: 1, burst: 2 }, at(9_000));
+        assert_eq!((throttle.take(at(9_000)), throttle.take(at(1_000))), (Ok(()), Ok(())));
+        assert_eq!(throttle.take(at(9_000)), Err(Duration::from_secs(1)));
+        let mut never = Throttle::new(Rate { per_second: 0, burst: 1 }, at(0));
+        assert_eq!((never.take(at(0)), never.take(Timestamp::NEVER)), (Ok(()), Err(Duration::MAX)));
+        let mut never = Throttle::new(Rate { per_second: 1, burst: 0 }, at(0));
+        assert_eq!(never.take(Timestamp::NEVER), Err(Duration::MAX));
     }
 }

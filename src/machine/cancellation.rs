@@ -51,6 +51,7 @@ impl Owed {
     }
 
     /// How long the oldest answer has been owed, if a limit is broken.
+    // Rule: X-OWED-1.
     pub(crate) fn overdue(&self, limits: OwedLimits, now: Timestamp) -> Option<Duration> {
         let (oldest, _) = self.0.first()?;
         let too_old = oldest.after(limits.age) <= now;
@@ -63,6 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
+    // Rule: X-OWED-1.
     fn debts_are_limited_in_number_and_age() {
         let limits = OwedLimits { count: 1, age: Duration::from_micros(10) };
         let mut owed = Owed::new();

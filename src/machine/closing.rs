@@ -243,6 +243,7 @@ pub enum Left {
 
 /// How an open connection that drains goes on (P9): total over cause, what is left, and time.
 /// `None` means it stays open.
+// Rule: C-DRAIN-1.
 pub const fn drain_step(cause: DrainCause, left: Left, deadline_passed: bool) -> Option<CloseReason> {
     match (left, deadline_passed) {
         (Left::None, true | false) => Some(match cause {

@@ -22,6 +22,7 @@ use super::time::{Timestamp, earliest};
 /// Whether a lane's next event may be written, as far as the lane is concerned (P2, P3, P5):
 /// total over how answers match, whether an unanswered event of the lane is on the wire, and
 /// whether the agent paused the request.
+// Rule: X-MATCH-1.
 pub const fn lane_gate(matching: Matching, unanswered: bool, paused: bool) -> Gate {
     match (paused, matching, unanswered) {
         (true, Matching::OneAtATime | Matching::ByExchangeId, true | false) => {
@@ -45,6 +46,7 @@ pub struct Submission<P> {
     pub payload: P,
     /// When its caller stops waiting: covers queueing, writing and answering.
     /// [`Timestamp::NEVER`] for no limit.
+    // Rule: X-TIME-1.
     pub deadline: Timestamp,
     /// What to do where it can't be written at once.
     pub patience: Patience,
@@ -52,6 +54,7 @@ pub struct Submission<P> {
 
 /// What a caller wants where an event can't be written at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// Rule: F-WAIT-1.
 pub enum Patience {
     /// Refuse it.
     Now,
@@ -85,6 +88,7 @@ enum Claim {
 
 /// The exchanges of one correlation id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+// Rule: X-ORDER-1.
 struct Lane {
     on_wire: BTreeSet<ExchangeId>,
     /// In the order given (P3).
@@ -247,6 +251,7 @@ impl<P: Payload> Correlation<P> {
     }
 
     /// Finds the exchange an answer belongs to (P2).
+    // Rule: X-ECHO-2.
     pub(crate) fn find(
         &self,
         id: Option<&CorrelationId>,
@@ -289,6 +294,7 @@ impl<P: Payload> Correlation<P> {
     }
 
     /// The agent said something of this request: see whether its lane opens or shuts.
+    // Rule: F-PAUSE-3.
     pub(crate) fn settle(&mut self, id: &CorrelationId, flow: &Flow) {
         let Some(lane) = self.lanes.get(id) else { return };
         if let Some(head) = lane.waiting.front() {
@@ -316,6 +322,7 @@ impl<P: Payload> Correlation<P> {
         Some((id, kind, Some(payload)))
     }
 
+    // Rule: X-MATCH-2.
     fn abandon(
         &mut self,
         exchange: ExchangeId,
@@ -448,6 +455,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: X-MATCH-1.
     fn events_of_one_id_wait_for_each_other() {
         let (mut table, flow) = (Correlation::new(Matching::OneAtATime), flow());
         for exchange in 1..=2 {
@@ -480,6 +488,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: X-ECHO-2.
     fn exchange_ids_let_events_of_one_id_overtake() {
         let (mut table, flow) = (Correlation::new(Matching::ByExchangeId), flow());
         table.admit(submission(1, "a"), &flow, Timestamp::ZERO);
@@ -492,6 +501,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: F-PAUSE-3.
     fn a_paused_request_waits_and_others_do_not() {
         let (mut table, mut flow) = (Correlation::new(Matching::OneAtATime), flow());
         flow.handle_request_signal(&"a".into(), FlowAction::Pause).unwrap();

@@ -105,6 +105,7 @@ pub enum Step {
 
 /// The life of an exchange (P1, P2, P6): total over every stage and fact, and the only place
 /// where an end is decided.
+// Rule: X-ONCE-2.
 pub const fn step(stage: Stage, fact: Fact) -> Step {
     match stage {
         Stage::Queued => match fact {
@@ -159,6 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
+    // Rule: X-ONCE-2.
     fn a_caller_is_told_at_most_once_along_every_path() {
         // From each stage, follow every pair of facts and count the ends told.
         for first in Fact::ALL {

@@ -68,6 +68,7 @@ pub enum Gate {
 }
 
 /// The connection's gate (P4, P5, P9): total over everything that bears on it.
+// Rule: F-PAUSE-1.
 pub const fn gate(serving: Serving, pause: Pause, room: Room, backlog: Backlog) -> Gate {
     match (serving, pause, room, backlog) {
         (
@@ -118,6 +119,7 @@ impl Flow {
     }
 
     /// Unanswered events that may be on the wire: the smallest of the three limits.
+    // Rule: F-WINDOW-1.
     pub(crate) fn window(&self) -> u32 {
         let announced = self.announced.map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX));
         self.limit.min(self.stated.map_or(u32::MAX, NonZeroU32::get)).min(announced)
@@ -136,6 +138,7 @@ impl Flow {
     }
 
     /// Takes what the agent said of the whole connection.
+    // Rule: F-CAP-1.
     pub(crate) const fn handle_connection_signal(&mut self, action: FlowAction) {
         match action {
             FlowAction::Pause => self.pause = Pause::Paused,
@@ -145,6 +148,7 @@ impl Flow {
     }
 
     /// Takes what the agent said of one request. A capacity there says nothing about the window.
+    // Rule: F-PAUSE-2.
     pub(crate) fn handle_request_signal(
         &mut self,
         id: &CorrelationId,
@@ -176,6 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
+    // Rule: F-WINDOW-1.
     fn the_window_is_the_smallest_limit() {
         let mut flow = Flow::new(8, NonZeroU32::new(4), 1);
         assert_eq!(flow.window(), 4);
@@ -203,6 +208,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: F-PAUSE-2.
     fn paused_requests_are_bounded() {
         let mut flow = Flow::new(8, None, 1);
         let (a, b) = (CorrelationId::from("a"), CorrelationId::from("b"));

@@ -88,6 +88,7 @@ pub enum Step {
 }
 
 /// The handshake's table (P7): total over every stage and input.
+// Rule: H-ORDER-1.
 pub const fn step(stage: Stage, input: Input) -> Step {
     match stage {
         Stage::AwaitingOffer => match input {
@@ -214,6 +215,7 @@ impl<P> Opening<P> {
         self.limit
     }
 
+    // Rule: H-TIME-1.
     pub(crate) const fn deadline(&self) -> Timestamp {
         self.began.after(self.limit)
     }
@@ -250,6 +252,7 @@ impl<P> Opening<P> {
 
     /// Whether a handshake that ends for `reason` must still tell the dialer so. Every refusal
     /// carries its reason; one by the application carries the application's words already.
+    // Rule: H-REFUSE-1.
     pub(crate) fn owes_refusal(&self, reason: &CloseReason) -> bool {
         let accepter = match self.position {
             Position::AwaitingOffer | Position::Deciding(_) => true,
@@ -275,6 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
+    // Rule: H-ORDER-1.
     fn exactly_one_input_opens_each_side() {
         for stage in Stage::ALL {
             let opening = Input::ALL

@@ -72,6 +72,7 @@ pub enum WorkStep {
 }
 
 /// The agent's table (P1, P3): total over every state and fact.
+// Rule: X-ONCE-1.
 pub const fn step(work: Work, fact: WorkFact) -> WorkStep {
     match work {
         Work::Waiting => match fact {
@@ -118,6 +119,7 @@ pub enum Level {
 
 /// When to pause and when to resume (P5 from the agent's side): two marks, so that one event
 /// more or less does not make the signal flap.
+// Rule: F-AGENT-1.
 pub const fn backpressure(signal: Signal, level: Level) -> Option<FlowAction> {
     match signal {
         Signal::Resumed => match level {
@@ -272,6 +274,7 @@ impl<P: Payload> Inbox<P> {
         lane.into_iter().filter(|exchange| self.cancel_one(*exchange, echo)).collect()
     }
 
+    // Rule: C-CANCEL-3.
     fn cancel_one(&mut self, exchange: ExchangeId, echo: Option<ExchangeId>) -> bool {
         let Some(job) = self.jobs.get_mut(&exchange) else { return false };
         if echo.is_some() && echo != job.echo {
@@ -333,6 +336,7 @@ impl<P: Payload> Inbox<P> {
         Some(Turn::Deliver(Arrival { exchange, id, echo, kind, payload }))
     }
 
+    // Rule: C-CANCEL-4.
     fn skip(&mut self, exchange: ExchangeId) -> Option<Turn<P>> {
         let (id, echo) = self.finish(exchange)?;
         Some(Turn::AnswerUnseen { id, echo })
@@ -441,6 +445,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: X-ORDER-1.
     fn events_of_one_id_have_their_turn_in_order() {
         let mut inbox = Inbox::new(InboxLimits::default());
         for (exchange, id) in [(1, "a"), (2, "a"), (3, "b")] {
@@ -456,6 +461,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: C-CANCEL-4.
     fn what_is_cancelled_before_its_turn_is_answered_unseen() {
         let mut inbox = Inbox::new(InboxLimits { running: 1, ..InboxLimits::default() });
         for (exchange, id) in [(1, "a"), (2, "b"), (3, "c")] {
@@ -472,6 +478,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: C-CANCEL-3.
     fn a_cancel_by_exchange_id_spares_the_others() {
         let mut inbox = Inbox::new(InboxLimits::default());
         inbox.arrive(arrival(1, "a"));
@@ -485,6 +492,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: F-AGENT-1.
     fn the_marks_pause_and_resume_without_flapping() {
         let mut inbox =
             Inbox::new(InboxLimits { running: 9, high_mark: 3, low_mark: 1, ..InboxLimits::default() });

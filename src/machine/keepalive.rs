@@ -95,6 +95,7 @@ pub enum Pulse {
 }
 
 /// The keepalive's table (P12): total over every state, standing and sign.
+// Rule: C-ALIVE-1.
 pub const fn step(probe: Probe, standing: Standing, sign: Sign) -> Pulse {
     match sign {
         Sign::Heard | Sign::DueWhileNotReading => Pulse::Rearm,
@@ -189,6 +190,7 @@ impl Keepalive {
         }
     }
 
+    // Rule: C-ALIVE-2.
     fn frame_deadline(&self) -> Option<Timestamp> {
         self.frame_since.map(|since| since.after(self.limits.frame_timeout))
     }
@@ -220,6 +222,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: C-ALIVE-1.
     fn silence_brings_a_ping_and_then_the_end() {
         let mut keepalive = Keepalive::new(KeepaliveLimits::default(), at(0));
         assert_eq!(keepalive.handle_timeout(true, at(14)), Due::Nothing);
@@ -250,6 +253,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: C-ALIVE-2.
     fn half_a_frame_has_a_deadline_that_bytes_do_not_move() {
         let mut keepalive = Keepalive::new(KeepaliveLimits::default(), at(0));
         keepalive.handle_partial(true, false, at(1));

@@ -63,6 +63,7 @@ impl<F: Weigh> Outbox<F> {
     }
 
     /// Queues the pong to a ping (P12), unless the peer asks for more than we hold.
+    // Rule: C-PING-2.
     pub(crate) fn push_pong<P: Payload>(
         &mut self,
         payload: P,
@@ -110,6 +111,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: C-PING-2.
     fn what_goes_in_comes_out_and_is_counted() {
         let limits = ControlLimits { pongs: 1, ping_payload: 1, ..ControlLimits::default() };
         let mut outbox = Outbox::new();

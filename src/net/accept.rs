@@ -2,33 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::Instrument;
 
-use crate::machine::CloseReason;
-use crate::machine::admission::RegistrationRefusal;
+use crate::machine::admission::{RegistrationRefusal, Throttle, check_agent_id};
+use crate::machine::{CloseReason, Timestamp};
 use crate::session::{ProxySession, ProxySettings};
-use crate::wire::{EncodeError, Encoding, FrameType, Registration, RegistrationResponse, encode_message};
+use crate::wire::{EncodeError, Registration};
 
 use super::admission::{Seat, Seats};
 use super::clock::Clock;
 use super::config::{ConfigError, ListenerConfig, validate_proxy};
+use super::denied::{BUSY, Denied, TOO_FAST, refuse};
 use super::driver::{Driver, Stream};
 use super::handle::AgentHandle;
+use super::hook::{Peer, Question};
 use super::proxy::{Delivery, ProxyRole, ProxySide};
 use super::refusals::Refusals;
 use super::shared::Shared;
 use super::sync::{Arc, Mutex, Weak, lock};
-
-/// What a peer is told that comes while too many handshakes are under way.
-const BUSY: &str = "too many connections here have not registered yet; retry later";
-/// When it should, in milliseconds.
-const BUSY_RETRY_MS: u64 = 1_000;
 
 /// Accepts agents over streams that the user brings: TLS, in-memory pipes, anything that reads
 /// and writes. Cheap to clone; the clones share their limits.
@@ -45,7 +42,11 @@ struct Inner {
     seats: Seats,
     opening: Arc<Semaphore>,
     refusing: Arc<Semaphore>,
+    /// The accept rate, if there is one.
+    throttle: Option<Mutex<Throttle>>,
     roster: Mutex<Roster>,
+    /// Whether the roster is closing, to be waited on.
+    closing: watch::Sender<bool>,
     refusals: Refusals,
     /// How many connections there are, to be waited on.
     count: watch::Sender<usize>,
@@ -64,12 +65,18 @@ pub(crate) struct Entry {
     acceptor: Arc<Inner>,
     number: u64,
     opening: Option<OwnedSemaphorePermit>,
+    began: Timestamp,
+    peer: Peer,
 }
 
 impl Entry {
     /// Judges a registration and takes a seat for it.
     pub(crate) fn judge(&self, registration: &Registration) -> Result<Seat, RegistrationRefusal> {
         let policy = &self.acceptor.config.policy;
+        // Who someone is comes before whether he is on the list.
+        check_agent_id(&registration.agent_id)?;
+        #[cfg(feature = "tls")]
+        super::tls::check_certificate(&self.peer, &registration.agent_id)?;
         policy.judge(registration)?;
         if lock(&self.acceptor.roster).closing {
             return Err(RegistrationRefusal::ShuttingDown);
@@ -77,11 +84,24 @@ impl Entry {
         self.acceptor.seats.reserve(policy, &registration.agent_id)
     }
 
-    /// The handshake has succeeded. One that has not counts until the connection is gone.
+    /// What to ask the hook about a registration that the policy admits, if there is a hook.
+    pub(crate) fn question(&self, registration: &Registration) -> Option<Question> {
+        let config = &self.acceptor.config;
+        let hook = config.hook.as_ref()?;
+        Some(Question::new(Arc::clone(hook), registration, self.peer.clone(), config.hook_timeout))
+    }
+
+    /// Where the connection comes from.
+    pub(crate) const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Counts a refusal.
     pub(crate) fn count(&self, refusal: &RegistrationRefusal) {
         self.acceptor.refusals.count(refusal);
     }
 
+    /// The handshake has succeeded. One that has not counts until the connection is gone.
     pub(crate) fn leave_opening(&mut self) {
         self.opening = None;
     }
@@ -104,12 +124,15 @@ impl Acceptor {
     /// What in `config` makes no sense.
     pub fn new(config: ListenerConfig) -> Result<Self, ConfigError> {
         config.validate()?;
+        let clock = Clock::start();
         let inner = Inner {
-            clock: Clock::start(),
+            clock,
             seats: Seats::default(),
             opening: Arc::new(Semaphore::new(config.max_opening.min(Semaphore::MAX_PERMITS))),
             refusing: Arc::new(Semaphore::new(config.max_opening.min(Semaphore::MAX_PERMITS))),
+            throttle: config.accept_rate.map(|rate| Mutex::new(Throttle::new(rate, clock.now()))),
             roster: Mutex::default(),
+            closing: watch::Sender::new(false),
             refusals: Refusals::default(),
             count: watch::Sender::new(0),
             config,
@@ -123,11 +146,20 @@ impl Acceptor {
     /// # Errors
     /// Why there is no connection. The agent was told, if it could be.
     pub async fn accept<IO: Stream>(&self, io: IO) -> Result<AgentHandle, AcceptError> {
+        self.accept_from(io, Peer::Other).await
+    }
+
+    /// As [`Acceptor::accept`], from a peer that the caller knows something about. The hook is
+    /// told; and a certificate in it must be valid for the agent's id.
+    ///
+    /// # Errors
+    /// Why there is no connection. The agent was told, if it could be.
+    pub async fn accept_from<IO: Stream>(&self, io: IO, peer: Peer) -> Result<AgentHandle, AcceptError> {
         let (sender, receiver) = oneshot::channel();
-        match self.enter() {
+        match self.enter(peer) {
             Ok(entry) => self.start(io, entry, Delivery::Caller(sender)),
             Err(denied) => {
-                refuse(io, &self.inner.config, denied.words()).await;
+                refuse(io, &self.inner.config, denied).await;
                 return Err(denied.into());
             }
         }
@@ -135,8 +167,8 @@ impl Acceptor {
     }
 
     /// Starts a connection whose handle goes to a queue; for the listener.
-    pub(super) fn accept_later<IO: Stream>(&self, io: IO, delivery: Delivery) {
-        let denied = match self.enter() {
+    pub(super) fn accept_later<IO: Stream>(&self, io: IO, peer: Peer, delivery: Delivery) {
+        let denied = match self.enter(peer) {
             Ok(entry) => return self.start(io, entry, delivery),
             Err(denied) => denied,
         };
@@ -145,8 +177,49 @@ impl Acceptor {
         let Ok(permit) = Arc::clone(&self.inner.refusing).try_acquire_owned() else { return };
         let inner = Arc::clone(&self.inner);
         drop(tokio::spawn(async move {
-            refuse(io, &inner.config, denied.words()).await;
+            refuse(io, &inner.config, denied).await;
             drop(permit);
+        }));
+    }
+
+    /// As [`Acceptor::accept_later`], for a stream that `opening` has to make first. That counts as
+    /// a part of the handshake: against the number of those under way, and against its deadline.
+    ///
+    /// Where there is no room, `opening` is dropped, and the peer told nothing: it would cost what
+    /// the limit is there to save.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has a handshake of its own"))]
+    pub(super) fn accept_opening<IO, F>(&self, opening: F, delivery: Delivery)
+    where
+        IO: Stream,
+        F: Future<Output = io::Result<(IO, Peer)>> + Send + 'static,
+    {
+        let mut entry = match self.enter(Peer::Other) {
+            Ok(entry) => entry,
+            Err(denied) => return tracing::info!(reason = denied.words(), "connection dropped"),
+        };
+        let this = self.clone();
+        drop(tokio::spawn(async move {
+            let limit = this.inner.config.proxy.limits.handshake_timeout;
+            let mut closing = this.inner.closing.subscribe();
+            let opened = tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => return,
+                opened = tokio::time::timeout(limit, opening) => opened,
+            };
+            match opened {
+                Ok(Ok((io, peer))) => {
+                    entry.peer = peer;
+                    this.start(io, entry, delivery);
+                }
+                Ok(Err(error)) => {
+                    this.inner.refusals.count_cause("tls_handshake");
+                    tracing::info!(%error, "connection dropped");
+                }
+                Err(_) => {
+                    this.inner.refusals.count_cause("tls_handshake");
+                    tracing::info!(?limit, "connection dropped: its handshake took too long");
+                }
+            }
         }));
     }
 
@@ -188,14 +261,19 @@ impl Acceptor {
     fn close_roster(&self) -> Vec<Arc<Shared<ProxySession>>> {
         let mut roster = lock(&self.inner.roster);
         roster.closing = true;
+        self.inner.closing.send_replace(true);
         roster.members.values().filter_map(Weak::upgrade).collect()
     }
 
-    fn enter(&self) -> Result<Entry, Denied> {
-        self.try_enter().inspect_err(|denied| self.inner.refusals.count_cause(denied.cause()))
+    fn enter(&self, peer: Peer) -> Result<Entry, Denied> {
+        self.try_enter(peer).inspect_err(|denied| self.inner.refusals.count_cause(denied.cause()))
     }
 
-    fn try_enter(&self) -> Result<Entry, Denied> {
+    fn try_enter(&self, peer: Peer) -> Result<Entry, Denied> {
+        let began = self.inner.clock.now();
+        if let Some(throttle) = &self.inner.throttle {
+            lock(throttle).take(began).map_err(Denied::TooFast)?;
+        }
         let permit = Arc::clone(&self.inner.opening).try_acquire_owned().map_err(|_| Denied::Busy)?;
         let mut roster = lock(&self.inner.roster);
         if roster.closing {
@@ -207,13 +285,13 @@ impl Acceptor {
         let count = roster.members.len();
         drop(roster);
         self.inner.count.send_replace(count);
-        Ok(Entry { acceptor: Arc::clone(&self.inner), number, opening: Some(permit) })
+        Ok(Entry { acceptor: Arc::clone(&self.inner), number, opening: Some(permit), began, peer })
     }
 
     fn start<IO: Stream>(&self, io: IO, entry: Entry, delivery: Delivery) {
         let config = &self.inner.config;
         let clock = self.inner.clock;
-        let session = ProxySession::accept(config.proxy.clone(), clock.now());
+        let session = ProxySession::accept(config.proxy.clone(), entry.began);
         let shared = Arc::new(Shared::new(session, ProxySide::default(), clock));
         let mut roster = lock(&self.inner.roster);
         roster.members.insert(entry.number, Arc::downgrade(&shared));
@@ -263,63 +341,14 @@ fn spawn<IO: Stream>(driver: Driver<ProxyRole, IO>) {
     drop(tokio::spawn(driver.instrument(span)));
 }
 
-/// Why a connection does not even begin.
-#[derive(Clone, Copy, Debug)]
-enum Denied {
-    Busy,
-    ShuttingDown,
-}
-
-impl Denied {
-    const fn cause(self) -> &'static str {
-        match self {
-            Self::Busy => "busy",
-            Self::ShuttingDown => "shutting_down",
-        }
-    }
-
-    const fn words(self) -> &'static str {
-        match self {
-            Self::Busy => BUSY,
-            Self::ShuttingDown => "the proxy is shutting down; retry later",
-        }
-    }
-}
-
 impl From<Denied> for AcceptError {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Busy => Self::Busy,
+            Denied::TooFast(_) => Self::TooFast { retry_after: denied.retry_after() },
             Denied::ShuttingDown => Self::Refused(RegistrationRefusal::ShuttingDown),
         }
     }
-}
-
-/// Tells a peer why it is not even heard, and waits for it to go.
-async fn refuse<IO: Stream>(mut io: IO, config: &ListenerConfig, words: &str) {
-    let response = RegistrationResponse {
-        success: false,
-        error: Some(words.into()),
-        proxy_id: config.proxy.proxy_id.clone(),
-        proxy_version: config.proxy.proxy_version.clone(),
-        connection_id: String::new(),
-        retry_after_ms: Some(BUSY_RETRY_MS),
-        encoding: None,
-    };
-    let mut frame = Vec::new();
-    let limit = config.proxy.max_opening_frame;
-    if encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, limit, &mut frame).is_err() {
-        return;
-    }
-    let say = async {
-        io.write_all(&frame).await?;
-        io.shutdown().await?;
-        let mut rest = [0; 1_024];
-        while io.read(&mut rest).await? > 0 {}
-        Ok::<_, io::Error>(())
-    };
-    // Whether it is heard is not ours to know.
-    let _ = tokio::time::timeout(config.linger, say).await;
 }
 
 /// Why a stream became no connection.
@@ -329,6 +358,11 @@ pub enum AcceptError {
     Refused(RegistrationRefusal),
     /// Too many handshakes are under way.
     Busy,
+    /// Connections come faster than the accept rate.
+    TooFast {
+        /// When the peer was told to retry.
+        retry_after: Duration,
+    },
     /// The connection ended before the handshake was done.
     Closed(CloseReason),
     /// The forward handshake can't be encoded.
@@ -342,6 +376,7 @@ impl fmt::Display for AcceptError {
         match self {
             Self::Refused(refusal) => write!(f, "the registration was refused: {refusal}"),
             Self::Busy => f.write_str(BUSY),
+            Self::TooFast { .. } => f.write_str(TOO_FAST),
             Self::Closed(reason) => write!(f, "the connection ended in the handshake: {reason}"),
             Self::Encode(error) => write!(f, "the handshake can't be encoded: {error}"),
             Self::Config(error) => error.fmt(f),

@@ -24,6 +24,7 @@ impl Seats {
     ///
     /// # Errors
     /// Which limit is reached.
+    // Rule: H-REG-4.
     pub(crate) fn reserve(
         &self,
         policy: &AdmissionPolicy,

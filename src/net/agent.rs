@@ -97,11 +97,25 @@ impl<H: Handler> Agent<H> {
 
     /// Dials the proxy over TCP, again and again, until it is shut down or refused for good.
     pub fn run_tcp(self, addr: SocketAddr) -> AgentRunner {
-        self.run_with(move || async move {
-            let io = tokio::net::TcpStream::connect(addr).await?;
-            io.set_nodelay(true)?;
-            Ok(io)
-        })
+        self.run_with(move || super::sockets::dial(addr))
+    }
+
+    /// Dials the proxy over TLS, again and again, until it is shut down or refused for good. Its
+    /// certificate must be valid for `server_name`, a DNS name or an IP address.
+    ///
+    /// A certificate that one side does not accept is not for good: it may be renewed.
+    ///
+    /// # Errors
+    /// What in `tls` or the name makes no sense.
+    #[cfg(feature = "tls")]
+    pub fn run_tls(
+        self,
+        addr: SocketAddr,
+        server_name: &str,
+        tls: &super::tls::TlsAgentConfig,
+    ) -> Result<AgentRunner, super::ConfigError> {
+        let dialler = super::tls::Dialler::new(server_name, tls)?;
+        Ok(self.run_with(move || dialler.clone().dial(addr)))
     }
 
     /// Dials the proxy by `connect`, again and again, until it is shut down or refused for good.

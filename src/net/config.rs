@@ -3,9 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::machine::admission::AdmissionPolicy;
+use crate::machine::admission::{AdmissionPolicy, Rate};
 use crate::session::ProxySettings;
 use crate::wire::MAX_FRAME;
+
+use super::hook::AdmissionHook;
+use super::sync::Arc;
 
 /// The smallest limit on frames that a registration fits in.
 const LEAST_FRAME: u32 = 1 << 10;
@@ -26,8 +29,18 @@ pub struct ListenerConfig {
     /// Connections that have not registered yet, at once. One more is refused with a reason.
     /// Default 256.
     pub max_opening: usize,
+    /// How fast connections may come. One that comes faster is refused with a reason and a time to
+    /// retry, or, on a TLS socket, closed before its handshake. Default: as fast as they like.
+    pub accept_rate: Option<Rate>,
+    /// Decides on registrations that the policy admits. Default: they are admitted.
+    pub hook: Option<Arc<dyn AdmissionHook>>,
+    /// How long the hook may take, at most until the handshake's deadline. Default 5 s.
+    pub hook_timeout: Duration,
     /// The mode of a Unix socket's file, for instance `0o660`. Default: what the umask leaves.
     pub unix_mode: Option<u32>,
+    /// The group of a Unix socket's file, by number. The process must be a member of it, or
+    /// privileged. Default: the group that the system gives.
+    pub unix_group: Option<u32>,
     /// How long the last bytes of a connection that has ended may take. Default 1 s.
     pub linger: Duration,
     /// Registered agents that wait to be fetched by `accept`. One more is refused with a reason.
@@ -43,7 +56,11 @@ impl Default for ListenerConfig {
             request_timeout: Duration::from_secs(30),
             backlog: 128,
             max_opening: 256,
+            accept_rate: None,
+            hook: None,
+            hook_timeout: Duration::from_secs(5),
             unix_mode: None,
+            unix_group: None,
             linger: Duration::from_secs(1),
             accept_queue: 64,
         }
@@ -63,12 +80,21 @@ impl ListenerConfig {
         at_least_one("max_opening", self.max_opening)?;
         at_least_one("accept_queue", self.accept_queue)?;
         not_zero("request_timeout", self.request_timeout)?;
+        not_zero("hook_timeout", self.hook_timeout)?;
+        if let Some(rate) = self.accept_rate {
+            at_least_one("accept_rate.per_second", rate.per_second as usize)?;
+            at_least_one("accept_rate.burst", rate.burst as usize)?;
+        }
         if let Some(mode) = self.unix_mode
             && mode > 0o777
         {
             return Err(ConfigError(format!(
                 "unix_mode is {mode:#o}; give permission bits only, 0 to 0o777"
             )));
+        }
+        // To the system it means "leave the group as it is".
+        if self.unix_group == Some(u32::MAX) {
+            return Err(ConfigError(format!("unix_group is {}, which is no group", u32::MAX)));
         }
         Ok(())
     }
@@ -117,6 +143,13 @@ fn not_zero(name: &str, value: Duration) -> Result<(), ConfigError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
 
+#[cfg(feature = "tls")]
+impl ConfigError {
+    pub(super) fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -149,6 +182,12 @@ mod tests {
         assert!(complaint(|c| c.proxy.max_frame = MAX_FRAME + 1).contains("16777216"));
         assert!(complaint(|c| c.proxy.max_frame = 1_023).contains("1024"));
         assert!(complaint(|c| c.request_timeout = Duration::ZERO).starts_with("request_timeout"));
+        assert!(complaint(|c| c.hook_timeout = Duration::ZERO).starts_with("hook_timeout"));
+        assert!(
+            complaint(|c| c.accept_rate = Some(Rate { per_second: 0, burst: 1 })).contains("per_second is 0")
+        );
+        assert!(complaint(|c| c.accept_rate = Some(Rate { per_second: 1, burst: 0 })).contains("burst is 0"));
+        assert!(complaint(|c| c.unix_group = Some(u32::MAX)).starts_with("unix_group"));
         assert!(complaint(|c| c.unix_mode = Some(0o1777)).contains("0o1777"));
         assert!(complaint(|c| c.policy.max_connections = 0).starts_with("policy.max_connections"));
     }

@@ -41,6 +41,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for IO {}
 pub(crate) trait Role: Send + Unpin + 'static {
     type Session: Drive;
 
+    /// Acts on what was left beside the session since the last turn, with the connection locked.
+    fn resume(&mut self, core: &mut Core<Self::Session>, now: Timestamp) {
+        let _ = (core, now);
+    }
+
     /// Acts on an event, with the connection locked. Whom it wakes goes into `wakers`.
     fn handle_event(
         &mut self,
@@ -191,6 +196,7 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
         if core.session.poll_timeout().is_some_and(|due| due <= now) {
             core.session.handle_timeout(now);
         }
+        self.role.resume(&mut core, now);
         dispatch(&mut self.role, &mut core, now, &mut self.wakers);
         core.session.poll_transmit(&mut self.out);
         // Writing may end the connection too.

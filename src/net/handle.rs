@@ -14,6 +14,7 @@ use crate::wire::{
 };
 
 use super::ask::Ask;
+use super::hook::Peer;
 use super::proxy::{ProxySide, Report, Reports};
 use super::shared::{Load, Shared, Traffic, drive};
 use super::sync::Arc;
@@ -61,6 +62,7 @@ pub(super) struct Identity {
     pub(super) connection_id: String,
     pub(super) capabilities: Capabilities,
     pub(super) metadata: Option<Value>,
+    pub(super) peer: Peer,
 }
 
 /// What all handles of a connection share.
@@ -102,6 +104,11 @@ impl AgentHandle {
     /// What the agent said of itself besides, in a form of its own.
     pub fn metadata(&self) -> Option<&Value> {
         self.connection.identity.metadata.as_ref()
+    }
+
+    /// Where the connection comes from; [`Peer::Other`] if we dialled it.
+    pub fn peer(&self) -> &Peer {
+        &self.connection.identity.peer
     }
 
     /// How payloads are encoded on this connection.

@@ -7,16 +7,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::accept::Acceptor;
 use super::config::{ConfigError, ListenerConfig};
-use super::driver::Stream;
 use super::handle::AgentHandle;
+use super::hook::Peer;
 use super::proxy::Delivery;
 use super::refusals::Refusals;
+use super::sockets;
 
 /// How long to wait after the system failed to accept, for want of descriptors for instance.
 const RETRY: Duration = Duration::from_millis(50);
@@ -49,7 +50,8 @@ impl Listener {
     pub async fn bind_unix(path: impl AsRef<Path>, config: ListenerConfig) -> Result<Self, BindError> {
         let path = path.as_ref();
         let acceptor = Acceptor::new(config.clone())?;
-        let (listener, file) = super::unix::bind(path, config.backlog, config.unix_mode)?;
+        let access = super::unix::Access { mode: config.unix_mode, group: config.unix_group };
+        let (listener, file) = super::unix::bind(path, config.backlog, access)?;
         let listener = tokio::net::UnixListener::from_std(listener)
             .map_err(|source| BindError::Io { place: path.display().to_string(), source })?;
         tracing::info!(path = %path.display(), "listening for agents");
@@ -59,17 +61,46 @@ impl Listener {
     /// Listens on a TCP address. Port 0 takes a free one; see [`Listener::local_addr`].
     ///
     /// The protocol neither encrypts nor authenticates the connection beyond the tokens in the
-    /// policy. Across machines, wrap the streams in TLS and use [`Acceptor`].
+    /// policy. Across machines, use TLS: the method `bind_tls` of the feature `tls`, or streams of
+    /// your own and [`Acceptor`].
+    ///
+    /// Connections are set to send without delay and to look for a silent peer after a minute.
     ///
     /// # Errors
     /// [`BindError`] says what stands against it.
     pub async fn bind_tcp(addr: SocketAddr, config: ListenerConfig) -> Result<Self, BindError> {
+        Self::bind_ip(addr, config, |listener| listener)
+    }
+
+    /// Listens for TLS on a TCP address, otherwise as [`Listener::bind_tcp`].
+    ///
+    /// A TLS handshake is a part of the handshake: it counts among the `max_opening`, and the
+    /// handshake's deadline runs from the first byte. A connection for which there is no room, or
+    /// that comes faster than `accept_rate`, is closed before it, without a word.
+    ///
+    /// # Errors
+    /// [`BindError`] says what stands against it.
+    #[cfg(feature = "tls")]
+    pub async fn bind_tls(
+        addr: SocketAddr,
+        tls: &super::tls::TlsListenerConfig,
+        config: ListenerConfig,
+    ) -> Result<Self, BindError> {
+        let tls = super::tls::acceptor(tls)?;
+        Self::bind_ip(addr, config, |listener| super::tls::TlsListener { listener, tls })
+    }
+
+    fn bind_ip<L: Accept>(
+        addr: SocketAddr,
+        config: ListenerConfig,
+        wrap: impl FnOnce(TcpListener) -> L,
+    ) -> Result<Self, BindError> {
         let acceptor = Acceptor::new(config.clone())?;
-        let listener = listen_tcp(addr, config.backlog)
+        let listener = sockets::listen(addr, config.backlog)
             .map_err(|source| BindError::Io { place: addr.to_string(), source })?;
         let local_addr = listener.local_addr().ok();
         tracing::info!(addr = %local_addr.unwrap_or(addr), "listening for agents");
-        Ok(Self { local_addr, ..Self::start(acceptor, &config, listener) })
+        Ok(Self { local_addr, ..Self::start(acceptor, &config, wrap(listener)) })
     }
 
     fn start<L: Accept>(acceptor: Acceptor, config: &ListenerConfig, listener: L) -> Self {
@@ -163,50 +194,39 @@ impl Drop for Accepting {
 }
 
 /// A socket that accepts.
-trait Accept: Send + 'static {
-    type Io: Stream;
-
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+pub(super) trait Accept: Send + 'static {
+    /// Waits for a connection and hands it to the acceptor.
+    fn accept(&self, acceptor: &Acceptor, delivery: Delivery) -> impl Future<Output = io::Result<()>> + Send;
 }
 
 impl Accept for TcpListener {
-    type Io = TcpStream;
-
-    async fn accept(&self) -> io::Result<TcpStream> {
-        let (io, _) = Self::accept(self).await?;
-        // An event is asked about one at a time; waiting to fill a packet only delays it.
-        io.set_nodelay(true)?;
-        Ok(io)
+    async fn accept(&self, acceptor: &Acceptor, delivery: Delivery) -> io::Result<()> {
+        let (io, addr) = sockets::accept(self).await?;
+        acceptor.accept_later(io, Peer::Tcp(addr), delivery);
+        Ok(())
     }
 }
 
 #[cfg(unix)]
 impl Accept for tokio::net::UnixListener {
-    type Io = tokio::net::UnixStream;
-
-    async fn accept(&self) -> io::Result<tokio::net::UnixStream> {
-        Self::accept(self).await.map(|(io, _)| io)
+    async fn accept(&self, acceptor: &Acceptor, delivery: Delivery) -> io::Result<()> {
+        let (io, _) = Self::accept(self).await?;
+        let peer = match io.peer_cred() {
+            Ok(cred) => Peer::Unix { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() },
+            Err(_) => Peer::Other,
+        };
+        acceptor.accept_later(io, peer, delivery);
+        Ok(())
     }
 }
 
 async fn accept_all<L: Accept>(listener: L, acceptor: Acceptor, queue: mpsc::Sender<AgentHandle>) {
     loop {
-        match listener.accept().await {
-            Ok(io) => acceptor.accept_later(io, Delivery::Queue(queue.clone())),
-            Err(error) => {
-                tracing::warn!(%error, "accepting failed; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
+        if let Err(error) = listener.accept(&acceptor, Delivery::Queue(queue.clone())).await {
+            tracing::warn!(%error, "accepting failed; trying again");
+            tokio::time::sleep(RETRY).await;
         }
     }
-}
-
-fn listen_tcp(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    socket.listen(backlog)
 }
 
 /// The listener was shut down; no agent will come.

@@ -71,10 +71,12 @@ mod ask;
 mod clock;
 mod config;
 mod crew;
+mod denied;
 mod driver;
 mod fleet;
 mod handle;
 mod handler;
+mod hook;
 mod line;
 mod listener;
 mod names;
@@ -86,10 +88,13 @@ mod refusals;
 mod reporting;
 mod shared;
 mod signal;
+mod sockets;
 mod sync;
 mod target;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(unix)]
 mod unix;
 mod worker;
@@ -103,6 +108,7 @@ pub use driver::Stream;
 pub use fleet::{Fleet, FleetController, FleetError, FleetRunner, TargetView};
 pub use handle::{AgentHandle, Stats};
 pub use handler::{Context, Handler};
+pub use hook::{AdmissionHook, Applicant, BoxFuture, Peer};
 pub use line::LinkState;
 pub use listener::{BindError, Listener, ListenerClosed};
 pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, RequestAnswer, RequestAsk};

@@ -11,6 +11,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::machine::registry::{
     Balance, Candidate, Fitness, Health, HealthLimits, HealthRecord, Sign, choose,
 };
@@ -21,7 +23,6 @@ use super::ask::{AnswerFuture, Ask, AskError};
 use super::clock::Clock;
 use super::handle::{AgentHandle, Closed, Stats};
 use super::listener::Listener;
-use super::proxy::{Report, Reports};
 use super::shared::Traffic;
 use super::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, Weak, lock, read, write};
 
@@ -120,9 +121,11 @@ impl Pool {
         group.change(|members| members.push(Arc::clone(&member)));
         drop(agents);
         // The task holds no handle: a pool that is dropped lets go of its connections.
-        let (reports, closed) = (member.handle.reports(), member.handle.connection.closed.clone());
+        let connection = &member.handle.connection;
+        let health = connection.shared.command(|core, _| core.side.watch_health());
+        let closed = connection.closed.clone();
         let watcher = Watcher { pool: Arc::downgrade(&self.inner), id, member: Arc::downgrade(&member) };
-        drop(tokio::spawn(watcher.run(reports, closed)));
+        drop(tokio::spawn(watcher.run(health, closed)));
     }
 
     /// Begins a request: chooses the connection that gets all its events.
@@ -228,10 +231,11 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn run(self, mut reports: Reports, mut closed: Closed) {
-        while let Some(report) = reports.next().await {
-            if let Report::Health(health) = report {
-                self.health(&health.state);
+    async fn run(self, mut health: watch::Receiver<Option<HealthState>>, mut closed: Closed) {
+        while health.changed().await.is_ok() {
+            let state = health.borrow_and_update().clone();
+            if let Some(state) = state {
+                self.health(&state);
             }
         }
         // An error says that the sender is gone, and the connection with it.

@@ -6,16 +6,19 @@ use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::Instrument;
 
 use crate::machine::admission::{RegistrationRefusal, check_agent_id};
 use crate::machine::{CloseReason, Ending, ExchangeId, Timestamp};
 use crate::session::{Grant, PendingRegistration, ProxySession, ProxySessionEvent};
-use crate::wire::{ConfigUpdateRequest, HealthStatus, MetricsReport};
+use crate::wire::{ConfigUpdateRequest, HealthState, HealthStatus, MetricsReport};
 
 use super::accept::{AcceptError, Entry};
 use super::admission::Seat;
+use super::denied::millis;
 use super::driver::Role;
 use super::handle::{AgentHandle, Connection, Identity};
+use super::hook::{Peer, Question, Task};
 use super::names::connection_id;
 use super::shared::{Core, Shared};
 use super::sync::Arc;
@@ -77,6 +80,10 @@ pub(crate) struct ProxySide {
     pub(crate) slots: BTreeMap<ExchangeId, Slot>,
     /// The agent's latest health.
     pub(crate) health: Option<Box<HealthStatus>>,
+    /// Who watches it, if anybody does. Smaller than a queue of reports, of which a pool reads no other.
+    health_watch: Option<watch::Sender<Option<HealthState>>>,
+    /// What the hook said, until the role acts on it.
+    verdict: Option<Result<(), RegistrationRefusal>>,
     reports: Mailbox,
 }
 
@@ -93,6 +100,28 @@ enum Mailbox {
 }
 
 impl ProxySide {
+    /// The agent's health as it changes, what is known of it first. Ends with the connection.
+    pub(crate) fn watch_health(&mut self) -> watch::Receiver<Option<HealthState>> {
+        let known = self.health.as_ref().map(|health| health.state.clone());
+        let sender = self.health_watch.take().unwrap_or_else(|| watch::Sender::new(known));
+        let mut receiver = sender.subscribe();
+        receiver.mark_changed();
+        match self.reports {
+            Mailbox::Unused | Mailbox::Unread(..) | Mailbox::Read(_) => self.health_watch = Some(sender),
+            // Nothing will come any more.
+            Mailbox::Closed(_) => {}
+        }
+        receiver
+    }
+
+    fn set_health(&mut self, health: Box<HealthStatus>) {
+        if let Some(watch) = &self.health_watch {
+            watch.send_replace(Some(health.state.clone()));
+        }
+        self.report(Report::Health(Arc::new((*health).clone())));
+        self.health = Some(health);
+    }
+
     pub(crate) fn subscribe(&mut self) -> Reports {
         let receiver = match mem::take(&mut self.reports) {
             Mailbox::Unused => {
@@ -132,6 +161,7 @@ impl ProxySide {
     }
 
     fn close(&mut self) {
+        self.health_watch = None;
         self.reports = match mem::take(&mut self.reports) {
             Mailbox::Unread(_, receiver) => Mailbox::Closed(Some(receiver)),
             Mailbox::Unused | Mailbox::Read(_) => Mailbox::Closed(None),
@@ -154,10 +184,30 @@ enum Place {
     Caller(oneshot::Sender<Result<AgentHandle, AcceptError>>),
 }
 
+impl Place {
+    /// Back to where it came from, for the news that there will be no handle.
+    fn give_up(self) -> Progress {
+        match self {
+            Self::Queue(_) => Progress::Told,
+            Self::Caller(caller) => Progress::Opening(Delivery::Caller(caller)),
+        }
+    }
+}
+
+/// A registration for which everything is reserved, before it is told.
+struct Candidate {
+    pending: PendingRegistration,
+    seat: Seat,
+    place: Place,
+    identity: Box<Identity>,
+}
+
 /// How far a connection has come.
 enum Progress {
     /// An agent's registration, or its answer to our handshake, is awaited.
     Opening(Delivery),
+    /// The hook is being asked.
+    Deciding(Box<Candidate>),
     /// A registration was accepted.
     Admitted(Place, Box<Identity>),
     /// The handle is on its way, or the connection has ended.
@@ -166,6 +216,7 @@ enum Progress {
 
 /// What is to be told to the accepting side once the lock is free.
 enum News {
+    Asked(Box<Question>),
     Opened(Place, Box<Identity>),
     Failed(Delivery, AcceptError),
 }
@@ -177,6 +228,8 @@ pub(crate) struct ProxyRole {
     /// The acceptor through which the agent came; `None` where we dialled.
     entry: Option<Entry>,
     seat: Option<Seat>,
+    /// The hook's task, while it is wanted.
+    hook: Option<Task>,
     refusal: Option<RegistrationRefusal>,
     news: Option<News>,
     closed: watch::Sender<Option<CloseReason>>,
@@ -190,6 +243,7 @@ impl ProxyRole {
             progress: Progress::Opening(delivery),
             entry,
             seat: None,
+            hook: None,
             refusal: None,
             news: None,
             closed: watch::Sender::new(None),
@@ -208,32 +262,55 @@ impl ProxyRole {
         let reserved = self.reserve(&pending);
         let (seat, place) = match reserved {
             Ok(reserved) => reserved,
-            Err(refusal) => {
-                let words = refusal.to_string();
-                // An id that was refused may hold anything; the log quotes it.
-                tracing::info!(agent_id = ?clip(&agent_id), reason = %words, "registration refused");
-                let retry =
-                    refusal.retry_after().map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
-                // Fails only if the connection has ended, which is told on its own.
-                let _ = session.reject_registration(pending, &words, retry);
-                if let Some(entry) = &self.entry {
-                    entry.count(&refusal);
-                }
-                self.refusal = Some(refusal);
-                return;
-            }
+            Err(refusal) => return self.refuse(pending, refusal, session),
         };
-        let identity = Identity {
+        let registration = &pending.registration;
+        let question = self.entry.as_ref().and_then(|entry| entry.question(registration));
+        let identity = Box::new(Identity {
             connection_id: connection_id(&agent_id, now),
             agent_id,
-            capabilities: pending.registration.capabilities.clone(),
-            metadata: pending.registration.metadata.clone(),
-        };
+            capabilities: registration.capabilities.clone(),
+            metadata: registration.metadata.clone(),
+            peer: self.entry.as_ref().map_or(Peer::Other, |entry| entry.peer().clone()),
+        });
+        let candidate = Candidate { pending, seat, place, identity };
+        match question {
+            None => self.admit(candidate, session, now),
+            Some(question) => {
+                self.progress = Progress::Deciding(Box::new(candidate));
+                self.news = Some(News::Asked(Box::new(question)));
+            }
+        }
+    }
+
+    fn admit(&mut self, candidate: Candidate, session: &mut ProxySession, now: Timestamp) {
+        let Candidate { pending, seat, place, identity } = candidate;
         let grant = Grant { connection_id: identity.connection_id.clone() };
         if session.accept_registration(pending, grant, now).is_ok() {
             self.seat = Some(seat);
-            self.progress = Progress::Admitted(place, Box::new(identity));
+            self.progress = Progress::Admitted(place, identity);
+        } else {
+            // The connection has ended, which is told on its own.
+            self.progress = place.give_up();
         }
+    }
+
+    fn refuse(
+        &mut self,
+        pending: PendingRegistration,
+        refusal: RegistrationRefusal,
+        session: &mut ProxySession,
+    ) {
+        let words = refusal.to_string();
+        // An id that was refused may hold anything; the log quotes it.
+        let agent_id = clip(&pending.registration.agent_id);
+        tracing::info!(?agent_id, reason = %words, "registration refused");
+        // Fails only if the connection has ended, which is told on its own.
+        let _ = session.reject_registration(pending, &words, refusal.retry_after().map(millis));
+        if let Some(entry) = &self.entry {
+            entry.count(&refusal);
+        }
+        self.refusal = Some(refusal);
     }
 
     fn reserve(&mut self, pending: &PendingRegistration) -> Result<(Seat, Place), RegistrationRefusal> {
@@ -251,9 +328,19 @@ impl ProxyRole {
             }
             Progress::Opening(Delivery::Caller(caller)) => Place::Caller(caller),
             Progress::Admitted(place, _) => place,
+            Progress::Deciding(candidate) => candidate.place,
             Progress::Told => return Err(RegistrationRefusal::ShuttingDown),
         };
         Ok((seat, place))
+    }
+
+    fn ask(&mut self, question: Question, shared: &Arc<Shared<ProxySession>>) {
+        let shared = Arc::clone(shared);
+        let asking = async move {
+            let verdict = question.answer().await;
+            shared.command(|core, _| core.side.verdict = Some(verdict));
+        };
+        self.hook = Some(Task(tokio::spawn(asking.in_current_span()).abort_handle()));
     }
 
     fn handle_opened(&mut self, session: &ProxySession, now: Timestamp) {
@@ -273,10 +360,11 @@ impl ProxyRole {
                 let connection_id = connection_id(known, now);
                 tracing::Span::current().record("connection_id", connection_id.as_str());
                 tracing::info!(agent_id = ?clip(&agent_id), "agent connected");
-                let identity = Identity { agent_id, connection_id, capabilities, metadata: None };
+                let identity =
+                    Identity { agent_id, connection_id, capabilities, metadata: None, peer: Peer::Other };
                 self.news = Some(News::Opened(Place::Caller(caller), Box::new(identity)));
             }
-            Progress::Opening(Delivery::Queue(_)) | Progress::Told => {}
+            Progress::Opening(Delivery::Queue(_)) | Progress::Deciding(_) | Progress::Told => {}
         }
         if let Some(entry) = &mut self.entry {
             entry.leave_opening();
@@ -286,7 +374,16 @@ impl ProxyRole {
     fn handle_closed(&mut self, reason: CloseReason, core: &mut Core<ProxySession>) {
         tracing::info!(%reason, "connection closed");
         core.side.close();
-        if let Progress::Opening(delivery) = mem::replace(&mut self.progress, Progress::Told) {
+        self.hook = None;
+        let progress = match mem::replace(&mut self.progress, Progress::Told) {
+            Progress::Deciding(candidate) => {
+                // Not asked yet, perhaps; then it need not be.
+                self.news = None;
+                candidate.place.give_up()
+            }
+            progress @ (Progress::Opening(_) | Progress::Admitted(..) | Progress::Told) => progress,
+        };
+        if let Progress::Opening(delivery) = progress {
             let error = match self.refusal.take() {
                 Some(refusal) => AcceptError::Refused(refusal),
                 None => AcceptError::Closed(reason.clone()),
@@ -299,6 +396,25 @@ impl ProxyRole {
 
 impl Role for ProxyRole {
     type Session = ProxySession;
+
+    fn resume(&mut self, core: &mut Core<ProxySession>, now: Timestamp) {
+        let Some(verdict) = core.side.verdict.take() else { return };
+        self.hook = None;
+        let candidate = match mem::replace(&mut self.progress, Progress::Told) {
+            Progress::Deciding(candidate) => *candidate,
+            progress @ (Progress::Opening(_) | Progress::Admitted(..) | Progress::Told) => {
+                self.progress = progress;
+                return;
+            }
+        };
+        match verdict {
+            Ok(()) => self.admit(candidate, &mut core.session, now),
+            Err(refusal) => {
+                self.progress = candidate.place.give_up();
+                self.refuse(candidate.pending, refusal, &mut core.session);
+            }
+        }
+    }
 
     fn handle_event(
         &mut self,
@@ -320,10 +436,7 @@ impl Role for ProxyRole {
                     wakers.push(waker);
                 }
             }
-            ProxySessionEvent::Health(health) => {
-                core.side.report(Report::Health(Arc::new((*health).clone())));
-                core.side.health = Some(health);
-            }
+            ProxySessionEvent::Health(health) => core.side.set_health(health),
             ProxySessionEvent::Metrics(report) => core.side.report(Report::Metrics(Arc::from(report))),
             ProxySessionEvent::ConfigUpdate(request) => {
                 core.side.report(Report::ConfigUpdate(Arc::from(request)));
@@ -336,6 +449,7 @@ impl Role for ProxyRole {
     fn act(&mut self, shared: &Arc<Shared<ProxySession>>) {
         match self.news.take() {
             None => {}
+            Some(News::Asked(question)) => self.ask(*question, shared),
             Some(News::Failed(Delivery::Queue(_), _)) => {}
             Some(News::Failed(Delivery::Caller(caller), error)) => {
                 // Whoever brought the stream may have gone.

@@ -201,6 +201,7 @@ async fn an_agent_that_stopped_reading_reads_again() {
 }
 
 #[tokio::test]
+// Rule: F-MARK-1.
 async fn what_waits_behind_the_write_mark_follows() {
     let (ours, mut theirs) = duplex(1 << 20);
     let mut config = ListenerConfig::default();
@@ -270,6 +271,7 @@ async fn a_stubborn_handler_is_dropped_after_the_grace() {
 }
 
 #[tokio::test(start_paused = true)]
+// Rule: X-TIME-1.
 async fn a_timeout_is_told_in_time() {
     let Pair { guard, handle, .. } = pair().await;
     let start = Instant::now();

@@ -1,7 +1,7 @@
 //! The file of a Unix socket: made in one step, never over something else, removed only by its owner.
 //!
 //! A socket is bound and made to listen under a temporary name beside its path, given its mode
-//! there, and then linked into place. The link fails if anything is at the path, so two that bind
+//! and group there, and then linked into place. The link fails if anything is at the path, so two that bind
 //! at once can't both win, and no peer ever finds a socket that does not listen yet.
 
 use std::ffi::OsString;
@@ -72,11 +72,18 @@ impl Drop for SocketFile {
     }
 }
 
+/// Who may connect, as far as the file says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Access {
+    pub(super) mode: Option<u32>,
+    pub(super) group: Option<u32>,
+}
+
 /// Listens at `path`.
 pub(super) fn bind(
     path: &Path,
     backlog: u32,
-    mode: Option<u32>,
+    access: Access,
 ) -> Result<(UnixListener, SocketFile), BindError> {
     let wrap = |source| BindError::Io { place: path.display().to_string(), source };
     // The path itself must be short enough to be connected to.
@@ -84,7 +91,7 @@ pub(super) fn bind(
     let _alone = lock_folder(path);
     clear(path)?;
     let temporary = Temporary::new(path).map_err(wrap)?;
-    let listener = listen(&temporary.0, backlog, mode).map_err(wrap)?;
+    let listener = listen(&temporary.0, backlog, access).map_err(wrap)?;
     let mark = Mark::of(&temporary.0).map_err(wrap)?;
     match fs::hard_link(&temporary.0, path) {
         Ok(()) => {
@@ -114,11 +121,17 @@ fn lock_folder(path: &Path) -> Option<fs::File> {
     None
 }
 
-fn listen(path: &Path, backlog: u32, mode: Option<u32>) -> io::Result<UnixListener> {
+fn listen(path: &Path, backlog: u32, access: Access) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    if let Some(mode) = mode {
+    // The group first: the mode may open the socket to it, and to nobody else's group before.
+    if let Some(group) = access.group {
+        std::os::unix::fs::chown(path, None, Some(group)).map_err(|error| {
+            io::Error::new(error.kind(), format!("it can't be given to group {group}: {error}"))
+        })?;
+    }
+    if let Some(mode) = access.mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
@@ -222,7 +235,7 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         for (path, what) in [(&file, "a regular file"), (&link, "a symbolic link"), (&folder, "a directory")]
         {
-            let error = bind(path, 8, None).unwrap_err();
+            let error = bind(path, 8, Access::default()).unwrap_err();
             assert!(matches!(&error, BindError::NotASocket { found, .. } if *found == what), "{error}");
             assert!(error.to_string().contains(path.to_str().unwrap()));
         }
@@ -234,14 +247,14 @@ mod tests {
     fn a_live_listener_keeps_its_path() {
         let dir = dir();
         let path = dir.path().join("socket");
-        let (listener, file) = bind(&path, 8, None).unwrap();
-        assert!(matches!(bind(&path, 8, None), Err(BindError::InUse { .. })));
+        let (listener, file) = bind(&path, 8, Access::default()).unwrap();
+        assert!(matches!(bind(&path, 8, Access::default()), Err(BindError::InUse { .. })));
         assert_eq!(names(&dir), ["socket"]);
         drop(listener);
         // The inode may be given out again; the time then differs.
         std::thread::sleep(Duration::from_millis(20));
         // Nobody listens any more, but the file is there: it is replaced.
-        let (_listener, second) = bind(&path, 8, None).unwrap();
+        let (_listener, second) = bind(&path, 8, Access::default()).unwrap();
         // The first one's file is not the first one's any more.
         drop(file);
         assert_eq!(names(&dir), ["socket"]);
@@ -253,7 +266,7 @@ mod tests {
     fn a_full_backlog_is_alive() {
         let dir = dir();
         let path = dir.path().join("socket");
-        let (_listener, _file) = bind(&path, 1, None).unwrap();
+        let (_listener, _file) = bind(&path, 1, Access::default()).unwrap();
         let mut waiting = Vec::new();
         loop {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
@@ -264,15 +277,41 @@ mod tests {
             waiting.push(socket);
             assert!(waiting.len() < 100, "the backlog is not honoured");
         }
-        assert!(matches!(bind(&path, 1, None), Err(BindError::InUse { .. })));
+        assert!(matches!(bind(&path, 1, Access::default()), Err(BindError::InUse { .. })));
     }
 
     #[test]
     fn the_mode_is_set_before_the_name_is_there() {
         let dir = dir();
         let path = dir.path().join("socket");
-        let (_listener, _file) = bind(&path, 8, Some(0o600)).unwrap();
+        let (_listener, _file) = bind(&path, 8, Access { mode: Some(0o600), group: None }).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_group_is_set_before_the_name_is_there() {
+        let dir = dir();
+        let ours = fs::metadata(dir.path()).unwrap();
+        // Only the privileged may give a file to a group that they are not in.
+        let group = if ours.uid() == 0 { 54_321 } else { ours.gid() };
+        let path = dir.path().join("socket");
+        let access = Access { mode: Some(0o660), group: Some(group) };
+        let (_listener, _file) = bind(&path, 8, access).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.gid(), found.permissions().mode() & 0o777), (group, 0o660));
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_had_is_named_and_leaves_nothing() {
+        let dir = dir();
+        let path = dir.path().join("socket");
+        // The privileged may give it to any group.
+        if fs::metadata(dir.path()).unwrap().uid() == 0 {
+            return;
+        }
+        let error = bind(&path, 8, Access { mode: None, group: Some(0) }).unwrap_err();
+        assert!(error.to_string().contains("group 0"), "{error}");
+        assert!(names(&dir).is_empty());
     }
 
     #[test]
@@ -280,21 +319,21 @@ mod tests {
         let dir = dir();
         let room = 107 - dir.path().as_os_str().len() - 1;
         let path = dir.path().join("s".repeat(room));
-        let (_listener, _file) = bind(&path, 8, None).unwrap();
+        let (_listener, _file) = bind(&path, 8, Access::default()).unwrap();
         assert!(is_live(&path).unwrap());
         let longer = dir.path().join("s".repeat(room + 1));
-        assert!(matches!(bind(&longer, 8, None), Err(BindError::Io { .. })));
+        assert!(matches!(bind(&longer, 8, Access::default()), Err(BindError::Io { .. })));
     }
 
     #[test]
     fn of_many_that_bind_at_once_one_wins() {
         let dir = dir();
         let path = dir.path().join("socket");
-        drop(listen(&path, 8, None).unwrap());
+        drop(listen(&path, 8, Access::default()).unwrap());
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 let path = path.clone();
-                std::thread::spawn(move || bind(&path, 8, None).ok())
+                std::thread::spawn(move || bind(&path, 8, Access::default()).ok())
             })
             .collect();
         let won: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();

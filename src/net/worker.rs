@@ -237,10 +237,10 @@ fn failed(code: &str) -> Answer {
     Answer::block(FAILED).with_reason_code(code)
 }
 
-struct Panicked;
+pub(super) struct Panicked;
 
 /// Runs a future, and catches its panic.
-async fn catch<F: Future>(future: F) -> Result<F::Output, Panicked> {
+pub(super) async fn catch<F: Future>(future: F) -> Result<F::Output, Panicked> {
     let mut future = pin!(future);
     poll_fn(|cx| {
         // A future that has panicked is not polled again.

@@ -69,6 +69,7 @@ impl Intake {
     }
 
     /// Keeps bytes for after the decision. `false` if they are more than an opening frame may have.
+    // Rule: H-ORDER-3.
     fn hold(&mut self, bytes: &[u8]) -> bool {
         if self.held.len().saturating_add(bytes.len()) > self.decoder.limit() as usize {
             return false;

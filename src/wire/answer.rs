@@ -215,6 +215,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: W-ANSWER-1.
     fn the_least_answer_can_be_read() {
         let least = br#"{"version":2,"decision":"allow"}"#;
         assert_eq!(Encoding::Json.decode(least), Ok(Answer::allow()));
@@ -253,6 +254,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: W-MUT-1.
     fn the_three_mutations_differ_on_the_wire() {
         let data = |mutation: BodyMutation| serde_json::to_value(mutation).unwrap()["data"].clone();
         assert!(data(BodyMutation::unchanged(0)).is_null());

@@ -137,6 +137,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: W-BODY-1.
     fn bad_base64_is_an_error_and_never_taken_as_raw() {
         for bad in ["aGVsbG8", "hello", "aGVs bG8=", "aGVsbG9=", "_-==", "="] {
             let json = format!("\"{bad}\"");
@@ -149,6 +150,7 @@ mod tests {
 
     #[cfg(feature = "msgpack")]
     #[test]
+    // Rule: W-BODY-2.
     fn messagepack_is_raw_and_reads_base64_text_too() {
         let body = Body::from(&[0xff, 0x00]);
         let mut out = Vec::new();

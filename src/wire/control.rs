@@ -295,6 +295,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: C-CANCEL-2.
     fn a_strange_reason_is_manual() {
         for strange in ["6", "-1", "1.5", "null", "[]", "{}", "\"x\"", r#"{"type":9}"#] {
             assert_eq!(cancel(strange), CancelReason::Manual, "{strange}");
@@ -322,6 +323,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: W-ENC-5.
     fn actions_are_read_in_both_spellings() {
         let capacity = FlowAction::UpdateCapacity { buffer_available: 7 };
         assert_eq!(flow(r#""action":1"#), Ok(FlowAction::Pause));
@@ -337,6 +339,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: F-ACT-1.
     fn an_unknown_action_is_an_error_that_names_the_known() {
         for unknown in ["0", "4", "-1", r#"{"type":"stop"}"#] {
             let error = flow(&format!(r#""action":{unknown}"#)).unwrap_err();

@@ -294,6 +294,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: W-FRAME-3.
     fn the_limit_counts_the_type_byte() {
         let mut decoder = Decoder::new(4);
         let bytes = frame(0x41, b"abc");

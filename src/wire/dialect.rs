@@ -178,6 +178,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: H-DIALECT-1.
     fn a_refusal_names_the_dialect() {
         for dialect in [Dialect::Go, Dialect::Elixir] {
             assert!(dialect.refusal().contains(dialect.name()));

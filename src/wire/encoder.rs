@@ -126,6 +126,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
+    // Rule: W-FRAME-1.
     fn a_frame_is_length_type_payload() {
         let mut out = b"before".to_vec();
         encode_frame(FrameType::Pong, b"xyz", 4, &mut out).unwrap();

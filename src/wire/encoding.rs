@@ -91,6 +91,7 @@ impl Encoding {
     ///
     /// [`DecodeError`] when the bytes are not well-formed, do not fit the type, or go on after the
     /// message; or when the encoding is not in this build.
+    // Rule: W-ENC-3.
     pub fn decode<'de, T: Deserialize<'de>>(self, bytes: &'de [u8]) -> Result<T, DecodeError> {
         match self {
             Self::Json => serde_json::from_slice(bytes).map_err(|error| DecodeError::new(&error)),
@@ -290,6 +291,7 @@ mod tests {
 
     #[cfg(feature = "msgpack")]
     #[test]
+    // Rule: W-ENC-2.
     fn messagepack_appends_named_maps() {
         #[derive(Serialize)]
         struct Point {

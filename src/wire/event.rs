@@ -261,6 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
+    // Rule: W-EVENT-1.
     fn kinds_numbers_and_frame_types_agree() {
         for kind in EventKind::ALL {
             assert_eq!(EventKind::from_number(kind.number()), Some(kind));

@@ -107,6 +107,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: H-FWD-1.
     fn accepting_and_refusing() {
         let capabilities = Capabilities::new("a", []);
         let accepted = ForwardResponse::accept(capabilities.clone(), Encoding::MessagePack);

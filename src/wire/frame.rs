@@ -209,6 +209,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
+    // Rule: W-TYPE-1.
     fn every_type_byte_round_trips_and_only_eighteen_are_known() {
         for kind in FrameType::ALL {
             assert_eq!(FrameType::from_byte(kind.to_byte()), Some(kind));

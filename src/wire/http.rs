@@ -304,6 +304,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: W-HEAD-1.
     fn headers_without_any_id_are_an_error() {
         let error = Encoding::Json.decode::<RequestHeaders>(br#"{"method":"GET","uri":"/"}"#).unwrap_err();
         assert!(error.message().contains("correlation_id"), "{error}");

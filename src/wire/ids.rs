@@ -348,6 +348,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: X-ID-3.
     fn the_ids_of_an_answer_are_in_audit_custom_and_nowhere_else() {
         let json = r#"{"correlation_id":"no","x":[{"audit":{}}],"audit":{"tags":[1],"correlation_id":"no","custom":{"a":{},"correlation_id":"c","exchange_id":7}},"custom":{"correlation_id":"no"}}"#;
         assert_eq!(answer(json), (Some("c".into()), Some(7)));
@@ -372,6 +373,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: X-ID-1.
     fn the_id_of_an_event_is_at_the_top_or_in_the_metadata() {
         assert_eq!(event(r#"{"correlation_id":"c","exchange_id":3}"#), ("c".into(), Some(3)));
         let both = r#"{"metadata":{"correlation_id":"m","exchange_id":9},"correlation_id":"c"}"#;

@@ -147,6 +147,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: W-ENC-4.
     fn null_is_the_default() {
         #[derive(Deserialize)]
         struct Lists {

@@ -204,6 +204,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: H-REG-2.
     fn missing_capabilities_have_defaults() {
         let registration: Registration = read(
             r#"{"protocol_version":2,"agent_id":"a","capabilities":{"features":{"websocket":true},"limits":null}}"#,
@@ -237,6 +238,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: H-LIMIT-1.
     fn the_smaller_stated_concurrency_counts() {
         let stated = |limit, feature| {
             let mut capabilities = Capabilities::new("a", []);

@@ -305,6 +305,7 @@ mod tests {
     }
 
     #[test]
+    // Rule: C-HEALTH-1.
     fn states_are_read_in_both_spellings() {
         for (number, name) in [(1, "healthy"), (2, "degraded"), (3, "draining"), (4, "unhealthy")] {
             let by_number = state(&format!("{number}")).unwrap();

@@ -143,6 +143,22 @@ mod tests {
     }
 
     #[test]
+    fn every_length_is_compared_in_full() {
+        let around = [0, 1, 7, 31, 32, 1_022, 1_023, 1_024, 1_025, 4_096];
+        for length in around {
+            let token = Token::from("x".repeat(length));
+            for other in around {
+                assert_eq!(token == Token::from("x".repeat(other)), length == other, "{length} {other}");
+            }
+            for at in [0, length / 2, length.saturating_sub(1)].into_iter().filter(|at| *at < length) {
+                let mut bytes = "x".repeat(length).into_bytes();
+                bytes[at] = b'y';
+                assert_ne!(token, Token::from(String::from_utf8(bytes).unwrap()), "{length} {at}");
+            }
+        }
+    }
+
+    #[test]
     fn printing_shows_nothing() {
         assert_eq!(format!("{:?}", Token::from("s3cret")), "Token(..)");
         assert_eq!(Token::from("s3cret").expose(), "s3cret");

@@ -32,6 +32,7 @@ fn table() -> Vec<Row> {
 }
 
 #[test]
+// Rule: C-REPORT-1, C-VIOLATE-1, H-FWD-2, H-ORDER-2, H-REG-6, W-ENC-1, W-FRAME-2, W-TYPE-3, X-ID-2.
 fn every_row_gets_what_the_table_says() {
     let mut wrong = String::new();
     for row in table() {
@@ -52,6 +53,7 @@ fn the_table_is_large_and_its_rows_have_names() {
 
 /// Behind a registration that is being decided no more is held than an opening frame may have.
 #[test]
+// Rule: H-ORDER-3.
 fn what_comes_before_the_decision_is_bounded() {
     let start = Subject::new(Receiver::ProxyUnregistered, row::Rules::Open);
     for (behind, held) in [(5_000, true), (65_536, true), (65_537, false), (1_000_000, false)] {

@@ -87,6 +87,7 @@ impl<P: Payload> AgentConnection<P> {
 
     /// Announces that this agent goes, answers what it has, and closes when the proxy does, when
     /// nothing has come for the linger time, or at `deadline` (P9).
+    // Rule: C-DRAIN-2.
     pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
         let open = match &mut self.state {
             State::Opening(_) => return self.close_with(CloseReason::Drained),

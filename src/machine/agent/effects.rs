@@ -79,6 +79,7 @@ impl<P: Payload> AgentConnection<P> {
 
 impl<P: Payload> Open<P> {
     /// When a drain asks for attention.
+    // Rule: C-DRAIN-3.
     pub(super) fn drain_timeout(&self, linger: Duration) -> Option<Timestamp> {
         let Phase::Draining { deadline, .. } = self.phase else { return None };
         let quiet = self.quiet_since.after(linger);

@@ -42,6 +42,7 @@ impl<P: Payload> ProxyConnection<P> {
     ) -> Option<Step> {
         let State::Open(open) = &mut self.state else { return None };
         let applied = open.correlation.apply(exchange, fact, &open.flow, now)?;
+        // Rule: C-CANCEL-1.
         if let Step::Abandon(_) = applied.step
             && open.terms.cancellation
         {
@@ -132,6 +133,7 @@ impl<P: Payload> ProxyConnection<P> {
         }
     }
 
+    // Rule: C-CLOSE-2.
     pub(super) fn close_with(&mut self, reason: CloseReason) {
         if let State::Closed(_) = self.state {
             return;

@@ -41,11 +41,13 @@ impl<P: Payload> ProxyConnection<P> {
     }
 
     /// The agent broke a rule that the bytes alone show.
+    // Rule: C-VIOLATE-1.
     pub fn handle_violation(&mut self, violation: Violation) {
         self.close_with(CloseReason::Violation(violation));
     }
 
     /// The agent ended its half of the stream: no answer can come any more.
+    // Rule: C-CLOSE-1.
     pub fn handle_eof(&mut self) {
         self.close_with(CloseReason::PeerClosed);
     }
@@ -152,18 +154,22 @@ impl<P: Payload> ProxyConnection<P> {
             }
             FromAgent::Pong => self.handle_pong(),
             FromAgent::Unknown(_) => self.stats.unknown_frames = self.stats.unknown_frames.saturating_add(1),
+            // Rule: C-REPORT-1.
             FromAgent::Unreadable(_) => {
                 self.stats.unreadable_frames = self.stats.unreadable_frames.saturating_add(1)
             }
+            // Rule: H-ORDER-2.
             FromAgent::Offer(_) | FromAgent::HandshakeAnswer(_) => {
                 self.close_with(CloseReason::Violation(Violation::RepeatedHandshake));
             }
+            // Rule: W-TYPE-3.
             FromAgent::WrongDirection(frame) => {
                 self.close_with(CloseReason::Violation(Violation::WrongDirection(frame)));
             }
         }
     }
 
+    // Rule: X-MATCH-3.
     pub(super) fn handle_answer(
         &mut self,
         id: Option<CorrelationId>,

@@ -47,6 +47,7 @@ impl<P: Payload> Open<P> {
     }
 
     /// Whether an event may be admitted (P15: asks, changes nothing).
+    // Rule: X-ID-2.
     pub(super) fn judge(
         &self,
         submission: &Submission<P>,

@@ -22,7 +22,7 @@ pub struct PendingForward {
 /// An event that awaits its answer: what it is, and what its answer must carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Names the event towards [`AgentSession::answer`].
+    /// Names the event towards [`crate::session::AgentSession::answer`].
     pub exchange: ExchangeId,
     /// What kind of event.
     pub kind: EventKind,

@@ -50,6 +50,7 @@ fn judge_response(response: &RegistrationResponse, offered: &[Encoding]) -> Resu
 
 /// Reads a frame on an open connection. An event whose ids can't be read can't be answered either,
 /// and an event that stays unanswered shuts its id for ever: that is worth the connection.
+// Rule: X-READ-1.
 pub(super) fn read_frame(
     encoding: Encoding,
     frame: Frame<'_>,

@@ -34,7 +34,7 @@ pub enum ProxySessionEvent {
     Ended {
         /// Which one.
         exchange: ExchangeId,
-        /// How. An answer is still encoded: see [`crate::wire::Answer`] and [`ProxySession::encoding`].
+        /// How. An answer is still encoded: see [`crate::wire::Answer`] and [`crate::session::ProxySession::encoding`].
         ending: Ending<Vec<u8>>,
     },
     /// The agent reported its health.

@@ -199,6 +199,7 @@ impl ProxySession {
     ///
     /// # Errors
     /// [`DecisionError`] if the connection has ended meanwhile.
+    // Rule: H-REG-6.
     pub fn accept_registration(
         &mut self,
         pending: PendingRegistration,
@@ -244,6 +245,7 @@ impl ProxySession {
     ///
     /// # Errors
     /// What stands against it; the session is as it was.
+    // Rule: W-FRAME-6.
     pub fn submit(
         &mut self,
         event: EncodedEvent,
@@ -395,6 +397,7 @@ impl ProxySession {
 
     /// Appends to `out`, the bytes that the socket has not taken yet, what may be written now.
     /// Stops at the write mark. Returns whether it appended anything.
+    // Rule: F-MARK-1.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
         let before = out.len();
         while out.len() < self.settings.write_mark {
@@ -424,6 +427,7 @@ impl ProxySession {
         }
     }
 
+    // Rule: W-EVENT-2.
     fn terms(&self, capabilities: &Capabilities) -> Terms {
         let mut events = capabilities.events().collect::<crate::machine::EventSet>();
         if capabilities.features.config_push {
@@ -452,6 +456,7 @@ impl ProxySession {
     }
 
     /// The agent answered our forward handshake.
+    // Rule: H-FWD-2.
     fn handle_response(&mut self, response: ForwardResponse, now: Timestamp) {
         let words = if !response.success {
             Some(response.error.unwrap_or_else(|| "no reason given".into()))

@@ -39,6 +39,7 @@ pub(super) fn read_opening(stage: Stage, frame: Frame<'_>, peer: &mut Peer) -> R
 }
 
 /// Reads a frame on an open connection.
+// Rule: X-READ-2.
 pub(super) fn read_frame(encoding: Encoding, frame: Frame<'_>) -> Opening {
     let payload = frame.payload;
     let known = match frame.kind {

@@ -73,6 +73,7 @@ mod tests {
     use core::time::Duration;
 
     #[test]
+    // Rule: H-REFUSE-2.
     fn who_is_refused_for_now_is_told_to_come_again() {
         let (words, retry) = refusal(&CloseReason::Drained);
         assert_eq!((words.as_str(), retry), ("the proxy is shutting down; retry later", Some(5_000)));
