@@ -57,7 +57,7 @@ impl Handler for NoAdmin {
 fn agent(id: &str, addr: SocketAddr, tls: &TlsAgentConfig) -> Outcome<AgentRunner> {
     let capabilities = Capabilities::new(id, [EventKind::RequestHeaders]);
     let mut config = AgentConfig::new(AgentSettings::new(Registration::new(capabilities)));
-    // Whoever is refused here is to end.
+    // Here a refusal is what we wait for; an agent in production goes on trying.
     config.retry_refusals = None;
     Ok(Agent::new(config, NoAdmin).run_tls(addr, "proxy.example", tls)?)
 }

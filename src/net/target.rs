@@ -49,9 +49,9 @@ impl Target {
         Ok(Self::with(addr.to_string(), move || dialler.clone().dial(addr)))
     }
 
-    /// A proxy that is reached by `connect`: by a name that must be looked up, through a tunnel. `name` is
-    /// what logs and views call it. An attempt that takes longer than the handshake may take is
-    /// dropped.
+    /// A proxy that is reached by `connect`: by a name that must be looked up, through a tunnel.
+    /// `name` is what logs and views call it. An attempt that takes longer than the handshake may
+    /// take is dropped.
     pub fn with<C, F, IO>(name: impl Into<String>, connect: C) -> Self
     where
         C: Fn() -> F + Send + Sync + 'static,
