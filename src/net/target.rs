@@ -31,16 +31,27 @@ impl Target {
 
     /// A proxy that listens on a TCP address, which is also its name.
     pub fn tcp(addr: SocketAddr) -> Self {
-        Self::with(addr.to_string(), move || async move {
-            let io = tokio::net::TcpStream::connect(addr).await?;
-            io.set_nodelay(true)?;
-            Ok(io)
-        })
+        Self::with(addr.to_string(), move || super::sockets::dial(addr))
     }
 
-    /// A proxy that is reached by `connect`: over TLS, by a name that must be looked up. `name` is
-    /// what logs and views call it. An attempt that takes longer than the handshake may take is
-    /// dropped.
+    /// A proxy that listens for TLS; its name is the address. Its certificate must be valid for
+    /// `server_name`, a DNS name or an IP address.
+    ///
+    /// # Errors
+    /// What in `tls` or the name makes no sense.
+    #[cfg(feature = "tls")]
+    pub fn tls(
+        addr: SocketAddr,
+        server_name: &str,
+        tls: &super::tls::TlsAgentConfig,
+    ) -> Result<Self, super::ConfigError> {
+        let dialler = super::tls::Dialler::new(server_name, tls)?;
+        Ok(Self::with(addr.to_string(), move || dialler.clone().dial(addr)))
+    }
+
+    /// A proxy that is reached by `connect`: by a name that must be looked up, through a tunnel.
+    /// `name` is what logs and views call it. An attempt that takes longer than the handshake may
+    /// take is dropped.
     pub fn with<C, F, IO>(name: impl Into<String>, connect: C) -> Self
     where
         C: Fn() -> F + Send + Sync + 'static,
