@@ -53,6 +53,10 @@ impl<F> Outbox<F> {
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
+
+    pub(crate) fn any(&self, wanted: fn(&F) -> bool) -> bool {
+        self.frames.iter().any(wanted)
+    }
 }
 
 impl<F: Weigh> Outbox<F> {

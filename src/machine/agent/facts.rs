@@ -63,8 +63,8 @@ impl<P: Payload> AgentConnection<P> {
         let State::Open(open) = &mut self.state else { return };
         match open.keepalive.handle_timeout(reading, now) {
             Due::Nothing => {}
-            // What waits to be written asks the peer as well as a ping would, and pings must not pile up.
-            Due::Ping if self.outbox.len() > 0 => {}
+            // A ping that still waits to be written asks for this one too; they must not pile up.
+            Due::Ping if self.outbox.any(|frame| matches!(frame, ToProxy::Ping { .. })) => {}
             Due::Ping => {
                 self.stats.pings = self.stats.pings.saturating_add(1);
                 self.outbox.push(ToProxy::Ping { sequence: self.stats.pings });

@@ -74,8 +74,8 @@ impl<P: Payload> ProxyConnection<P> {
         let State::Open(open) = &mut self.state else { return };
         match open.keepalive.handle_timeout(true, now) {
             Due::Nothing => {}
-            // What waits to be written asks the peer as well as a ping would, and pings must not pile up.
-            Due::Ping if self.outbox.len() > 0 => {}
+            // A ping that still waits to be written asks for this one too; they must not pile up.
+            Due::Ping if self.outbox.any(|frame| matches!(frame, ToAgent::Ping { .. })) => {}
             Due::Ping => {
                 self.stats.pings = self.stats.pings.saturating_add(1);
                 self.outbox.push(ToAgent::Ping { sequence: self.stats.pings });

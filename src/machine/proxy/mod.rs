@@ -260,3 +260,59 @@ impl<P: Payload> ProxyConnection<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::machine::correlation::{Patience, Submission};
+    use crate::machine::frames::FromAgent;
+    use crate::machine::handshake::{EventSet, Matching};
+    use crate::wire::{CorrelationId, EventKind};
+
+    fn frames(proxy: &mut ProxyConnection<u8>) -> Vec<ToAgent<u8>> {
+        core::iter::from_fn(|| proxy.poll_transmit()).collect()
+    }
+
+    #[test]
+    fn a_ping_is_sent_though_something_else_waits_and_never_twice() {
+        let limits = ProxyLimits::default();
+        let mut proxy = ProxyConnection::accept(limits, Timestamp::ZERO);
+        proxy.handle_frame(FromAgent::Offer(0), Timestamp::ZERO);
+        let offer = proxy.poll_offer().unwrap();
+        let terms = Terms {
+            concurrency: None,
+            matching: Matching::OneAtATime,
+            cancellation: true,
+            events: EventSet::all(),
+        };
+        proxy.accept_offer(offer, 0, terms, Timestamp::ZERO).unwrap();
+        let due = Timestamp::ZERO.after(limits.keepalive.interval.unwrap());
+        let submission = Submission {
+            exchange: ExchangeId(1),
+            id: CorrelationId::from("r"),
+            kind: EventKind::RequestHeaders,
+            payload: 0,
+            deadline: due,
+            patience: Patience::Wait,
+        };
+        proxy.submit(submission, Timestamp::ZERO).unwrap();
+        frames(&mut proxy);
+        // The Cancel of the exchange that times out at the same moment is no question to the peer.
+        proxy.handle_timeout(due);
+        let written = frames(&mut proxy);
+        assert!(matches!(written.as_slice(), [ToAgent::Cancel { .. }, ToAgent::Ping { .. }]), "{written:?}");
+
+        let mut agent = crate::machine::AgentConnection::<u8>::dial(Default::default(), 0, Timestamp::ZERO);
+        agent.handle_frame(crate::machine::FromProxy::HandshakeAnswer(Ok(())), Timestamp::ZERO);
+        for round in 1..=3 {
+            agent.handle_timeout(Timestamp::ZERO.after(Duration::from_secs(15 * round)));
+        }
+        let unwritten = core::iter::from_fn(|| agent.poll_transmit());
+        let pings = unwritten.filter(|frame| matches!(frame, crate::machine::ToProxy::Ping { .. }));
+        assert_eq!(pings.count(), 1);
+    }
+}
