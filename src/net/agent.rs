@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::handler::Handler;
 use super::line::{Keeper, Line, LinkState};
 use super::reporting::{MetricsExport, report};
 use super::shared::Shared;
+use super::signal::run_until;
 use super::sync::Arc;
 
 /// How an agent runs.
@@ -201,14 +202,7 @@ impl AgentRunner {
     /// [`shutdown_signal`]: super::shutdown_signal
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), AgentError> {
         let controller = self.controller();
-        let mut work = self;
-        let mut signal = pin!(signal);
-        tokio::select! {
-            biased;
-            ended = &mut work => return ended,
-            () = &mut signal => controller.shutdown(),
-        }
-        work.await
+        run_until(self, || controller.shutdown(), signal).await
     }
 }
 

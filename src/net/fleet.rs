@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::resume_unwind;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use super::crew::Crew;
 use super::handler::Handler;
 use super::line::{Keeper, Line, LinkState, Tally};
 use super::reporting::report;
+use super::signal::run_until;
 use super::sync::Arc;
 use super::target::Target;
 
@@ -154,14 +155,7 @@ impl FleetRunner {
     /// As the runner itself, if it ends before the signal.
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), FleetError> {
         let controller = self.controller();
-        let mut work = self;
-        let mut signal = pin!(signal);
-        tokio::select! {
-            biased;
-            ended = &mut work => return ended,
-            () = &mut signal => controller.shutdown(),
-        }
-        work.await
+        run_until(self, || controller.shutdown(), signal).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 
 /// Resolves when the process is asked to end: by SIGTERM or SIGINT (ctrl-c); where there are no
 /// such signals, by ctrl-c.
@@ -39,4 +40,19 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
             tracing::info!("asked to end");
         })
     }
+}
+
+/// Lets `work` go on until `signal` resolves, then asks it to `stop` and waits for its end.
+pub(super) async fn run_until<W: Future + Unpin>(
+    mut work: W,
+    stop: impl FnOnce(),
+    signal: impl Future<Output = ()>,
+) -> W::Output {
+    let mut signal = pin!(signal);
+    tokio::select! {
+        biased;
+        ended = &mut work => return ended,
+        () = &mut signal => stop(),
+    }
+    work.await
 }

@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::machine::{ExchangeId, SubmitError};
-use crate::wire::{CorrelationId, EncodeError, Encoding, Event, EventKind};
+use crate::wire::{
+    CorrelationId, EncodeError, Encoding, Event, EventKind, FrameType, HEADER_LEN, encode_message,
+};
 
 /// An event in the encoding of the connection it is meant for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -105,4 +107,29 @@ impl From<SubmitError> for SendError {
     fn from(error: SubmitError) -> Self {
         Self::Refused(error)
     }
+}
+
+/// A message's JSON, if it fits a frame of `limit` bytes.
+pub(super) fn bounded<T: serde::Serialize>(
+    message: &T,
+    frame: FrameType,
+    limit: u32,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut framed = Vec::new();
+    encode_message(frame, Encoding::Json, message, limit, &mut framed)?;
+    Ok(framed.split_off(HEADER_LEN))
+}
+
+/// A handshake answer's JSON. It holds nothing that JSON could refuse.
+pub(super) fn json<T: serde::Serialize>(answer: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    match Encoding::Json.encode(answer, &mut out) {
+        Ok(()) => out,
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Those of `encodings` that were compiled in.
+pub(super) fn supported(encodings: &[Encoding]) -> Vec<Encoding> {
+    encodings.iter().copied().filter(|encoding| encoding.is_supported()).collect()
 }

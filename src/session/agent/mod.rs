@@ -19,8 +19,7 @@ use crate::wire::{
 };
 
 use super::Intake;
-use super::message::EncodedAnswer;
-use super::proxy::bounded;
+use super::message::{EncodedAnswer, bounded, json, supported};
 pub use event::{AgentSessionEvent, PendingForward, Receipt};
 use read::{read_frame, read_opening};
 pub use settings::AgentSettings;
@@ -356,19 +355,5 @@ impl AgentSession {
             error: None,
             encoding: Encoding::Json,
         }
-    }
-}
-
-/// Those of `encodings` that were compiled in.
-fn supported(encodings: &[Encoding]) -> Vec<Encoding> {
-    encodings.iter().copied().filter(|encoding| encoding.is_supported()).collect()
-}
-
-/// A response's JSON. It holds nothing that JSON could refuse.
-fn json(response: &ForwardResponse) -> Vec<u8> {
-    let mut out = Vec::new();
-    match Encoding::Json.encode(response, &mut out) {
-        Ok(()) => out,
-        Err(_) => Vec::new(),
     }
 }

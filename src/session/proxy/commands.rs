@@ -5,10 +5,10 @@ use core::mem;
 use crate::machine::{
     CancelError, ConnectionState, DecisionError, ExchangeId, Patience, Submission, Timestamp,
 };
-use crate::session::message::{EncodedEvent, SendError};
+use crate::session::message::{EncodedEvent, SendError, json};
 use crate::wire::{CancelReason, CorrelationId, RegistrationResponse};
 
-use super::{Grant, PendingRegistration, ProxySession, json};
+use super::{Grant, PendingRegistration, ProxySession};
 
 impl ProxySession {
     /// Accepts a registration.

@@ -16,10 +16,11 @@ use crate::machine::{
 };
 use crate::wire::{
     Capabilities, Decoder, EncodeError, Encoding, EventKind, ForwardRequest, ForwardResponse, FrameType,
-    PROTOCOL_VERSION, Registration, RegistrationResponse, encode_message,
+    PROTOCOL_VERSION, Registration, RegistrationResponse,
 };
 
 use super::Intake;
+use super::message::{bounded, supported};
 pub use event::{Grant, PendingRegistration, ProxySessionEvent};
 use read::{Opening, read_frame, read_opening};
 pub use settings::ProxySettings;
@@ -73,12 +74,7 @@ impl ProxySession {
             proxy_id: settings.proxy_id.clone(),
             proxy_version: settings.proxy_version.clone(),
             config,
-            supported_encodings: settings
-                .encodings
-                .iter()
-                .copied()
-                .filter(|encoding| encoding.is_supported())
-                .collect(),
+            supported_encodings: supported(&settings.encodings),
         };
         let offer = bounded(&request, FrameType::HandshakeRequest, settings.max_opening_frame)?;
         let machine = ProxyConnection::dial(settings.limits, offer, now);
@@ -376,25 +372,5 @@ impl ProxySession {
                 .map(|report| ProxySessionEvent::Metrics(Box::new(report)));
         }
         self.encoding.decode(payload).ok().map(|request| ProxySessionEvent::ConfigUpdate(Box::new(request)))
-    }
-}
-
-/// A message's JSON, if it fits a frame of `limit` bytes.
-pub(super) fn bounded<T: serde::Serialize>(
-    message: &T,
-    frame: FrameType,
-    limit: u32,
-) -> Result<Vec<u8>, EncodeError> {
-    let mut framed = Vec::new();
-    encode_message(frame, Encoding::Json, message, limit, &mut framed)?;
-    Ok(framed.split_off(crate::wire::HEADER_LEN))
-}
-
-/// A response's JSON. It holds nothing that JSON could refuse.
-fn json(response: &RegistrationResponse) -> Vec<u8> {
-    let mut out = Vec::new();
-    match Encoding::Json.encode(response, &mut out) {
-        Ok(()) => out,
-        Err(_) => Vec::new(),
     }
 }
