@@ -1,0 +1,1 @@
+//! Exhaustive exploration of dialback's machines, and what ties its other proofs to the code.
