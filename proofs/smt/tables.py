@@ -45,6 +45,11 @@ class Tables:
         self.read.add((name, inputs))
         return self.tables[name].rows[inputs]
 
+    def all(self, name: str):
+        """Every row with what stands in the brackets of its result."""
+        for inputs in self.tables[name].rows:
+            yield inputs, split(self.ask(name, *inputs))[1]
+
     def changed(self, key: Key, value: str) -> "Tables":
         name, inputs = key
         table = self.tables[name]
