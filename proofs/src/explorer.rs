@@ -175,15 +175,14 @@ pub fn explore(scenario: &Scenario) -> Result<Explored, Box<Fault>> {
     explore_with(scenario, |_| Ok(()), |_, _, _| {})
 }
 
-/// Explores everything; asks `holds` of every state and shows every step to `walked`, by the numbers
-/// that the states were found in.
+/// Explores everything; asks `holds` of every state and shows every step to `walked`.
 ///
 /// # Errors
 /// The first fault in the order of distance from the beginning.
 pub fn explore_with(
     scenario: &Scenario,
     holds: impl Fn(&Sys) -> Result<(), Violated>,
-    mut walked: impl FnMut((u32, &Sys), Action, (u32, &Sys)),
+    mut walked: impl FnMut(&Sys, Action, &Sys),
 ) -> Result<Explored, Box<Fault>> {
     let began = Instant::now();
     let mut store = Store::new();
@@ -201,9 +200,8 @@ pub fn explore_with(
             let Some((next, seen)) = outcome else { continue };
             sights = sights.and(seen);
             steps += 1;
-            let shown = next.clone();
+            walked(&sys, action, &next);
             let number = store.number(next, (at, Some(action)));
-            walked((at, &sys), action, (number, &shown));
             if action.is_fair() {
                 fair.targets.push(number);
             }

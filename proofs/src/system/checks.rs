@@ -1,11 +1,12 @@
 //! What must hold in every state, and in every state that is left for ever.
 
-use dialback::machine::{ConnectionState, Shut};
+use dialback::machine::{ConnectionState, ExchangeId, Shut};
 use dialback::testing::{Property, Violated};
+use dialback::wire::CancelReason;
 
 use crate::scenario::Scenario;
 
-use super::books::demand;
+use super::books::{AtAgent, demand};
 use super::{Sight, Sights, Sys};
 
 impl Sys {
@@ -27,7 +28,46 @@ impl Sys {
         if scenario.ticks > 0 {
             self.check_early()?;
         }
+        if scenario.plan.len() <= 2 {
+            self.check_refusals()?;
+        }
         Ok(())
+    }
+
+    /// What an application may not do any more is refused, and changes nothing.
+    fn check_refusals(&self) -> Result<(), Violated> {
+        for (number, entry) in (0_u64..).zip(&self.books.entries) {
+            let exchange = ExchangeId(number);
+            if entry.told.is_some() || !entry.admitted {
+                let mut proxy = self.proxy.clone();
+                let outcome = proxy.cancel(exchange, CancelReason::Manual, self.now());
+                demand(outcome.is_err() && proxy == self.proxy, Property::P15, || {
+                    format!("{outcome:?} to a cancel of {number}")
+                })?;
+            }
+            if !matches!(entry.at_agent, AtAgent::Delivered | AtAgent::Told) {
+                let mut agent = self.agent.clone();
+                let outcome = agent.answer(exchange, 0, self.now());
+                demand(outcome.is_err() && agent == self.agent, Property::P15, || {
+                    format!("{outcome:?} to an answer to {number}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetching a frame before the events gives the same frame and the same events.
+    pub(super) fn check_polls_commute(&self) -> Result<(), Violated> {
+        let (mut early, mut late) = (self.proxy.clone(), self.proxy.clone());
+        let frame = early.poll_transmit();
+        let events: Vec<_> = std::iter::from_fn(|| late.poll_event()).collect();
+        let same = std::iter::from_fn(|| early.poll_event()).eq(events) && late.poll_transmit() == frame;
+        demand(same && early == late, Property::P14, || "of the proxy".to_string())?;
+        let (mut early, mut late) = (self.agent.clone(), self.agent.clone());
+        let frame = early.poll_transmit();
+        let events: Vec<_> = std::iter::from_fn(|| late.poll_event()).collect();
+        let same = std::iter::from_fn(|| early.poll_event()).eq(events) && late.poll_transmit() == frame;
+        demand(same && early == late, Property::P14, || "of the agent".to_string())
     }
 
     /// Acting before anything is due changes nothing.

@@ -119,11 +119,48 @@ impl Sys {
         actions
     }
 
+    /// Whether there is any point in trying an action: saves most of the work of [`Sys::step`].
+    fn may(&self, action: Action) -> bool {
+        let readable = |flowing| matches!(flowing, Flowing::Ended | Flowing::Broken);
+        let both_closed = self.books.proxy.closed && self.books.agent.closed;
+        match action {
+            Action::ProxyWrites | Action::AgentWrites => true,
+            Action::AgentReads => !self.to_agent.frames.is_empty() || readable(self.to_agent.flowing),
+            Action::ProxyReads => !self.to_proxy.frames.is_empty() || readable(self.to_proxy.flowing),
+            Action::Accept | Action::Reject => !(self.books.proxy.opened && self.books.agent.opened),
+            Action::Answer(number) => self
+                .books
+                .entries
+                .get(usize::from(number))
+                .is_some_and(|entry| matches!(entry.at_agent, AtAgent::Delivered | AtAgent::Told)),
+            Action::Cancel(number) => self.books.untold().any(|other| other == number),
+            Action::CancelRequest(_) => self.books.untold().next().is_some(),
+            Action::Resume => self.books.sent.paused,
+            Action::ResumeRequest(lane) => self.books.sent.lanes & (1 << lane) != 0,
+            Action::Restore => self.books.sent.capacity.is_some(),
+            Action::Submit => usize::from(self.books.submitted) < self.books.entries.len(),
+            Action::Inject(_) => self.books.budget > 0,
+            Action::Stall => !self.stalled,
+            Action::Unstall => self.stalled,
+            Action::Tick
+            | Action::DrainProxy
+            | Action::DrainAgent
+            | Action::CloseProxy
+            | Action::CloseAgent
+            | Action::Sever
+            | Action::EndToAgent
+            | Action::EndToProxy => !both_closed,
+        }
+    }
+
     /// Carries out one action. `None` if it can't happen, or would change nothing.
     ///
     /// # Errors
     /// The first property that does not hold.
     pub fn step(&self, scenario: &Scenario, action: Action) -> Outcome {
+        if !self.may(action) {
+            return Ok(None);
+        }
         let mut next = self.clone();
         let mut sights = Sights::default();
         let happened = match action {
@@ -155,6 +192,9 @@ impl Sys {
         };
         if !happened {
             return Ok(None);
+        }
+        if scenario.plan.len() <= 2 {
+            next.check_polls_commute()?;
         }
         next.listen(&mut sights)?;
         next.settle();
