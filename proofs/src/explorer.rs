@@ -197,8 +197,9 @@ pub fn explore_with(
         for action in sys.actions(scenario) {
             let outcome = sys.step(scenario, action);
             let outcome = outcome.map_err(|violated| Box::new(store.fault(at, Some(action), violated)))?;
-            let Some((next, seen)) = outcome else { continue };
+            let (next, seen) = outcome;
             sights = sights.and(seen);
+            let Some(next) = next else { continue };
             steps += 1;
             walked(&sys, action, &next);
             let number = store.number(next, (at, Some(action)));

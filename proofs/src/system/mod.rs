@@ -51,8 +51,8 @@ const YES: u8 = 1;
 /// Payload of a handshake that says no.
 const NO: u8 = 0;
 
-/// What an action came to.
-pub type Outcome = Result<Option<(Sys, Sights)>, Violated>;
+/// What an action came to: the next state, unless nothing happened, and what was seen.
+pub type Outcome = Result<(Option<Sys>, Sights), Violated>;
 
 impl Sys {
     /// Both sides set up, nothing sent.
@@ -153,13 +153,13 @@ impl Sys {
         }
     }
 
-    /// Carries out one action. `None` if it can't happen, or would change nothing.
+    /// Carries out one action. No next state if it can't happen, or would change nothing.
     ///
     /// # Errors
     /// The first property that does not hold.
     pub fn step(&self, scenario: &Scenario, action: Action) -> Outcome {
         if !self.may(action) {
-            return Ok(None);
+            return Ok((None, Sights::default()));
         }
         let mut next = self.clone();
         let mut sights = Sights::default();
@@ -191,7 +191,7 @@ impl Sys {
             Action::Inject(injection) => next.inject(injection),
         };
         if !happened {
-            return Ok(None);
+            return Ok((None, sights));
         }
         if scenario.plan.len() <= 2 {
             next.check_polls_commute()?;
@@ -199,10 +199,10 @@ impl Sys {
         next.listen(&mut sights)?;
         next.settle();
         if next == *self {
-            return Ok(None);
+            return Ok((None, sights));
         }
         next.check(scenario, &mut sights)?;
-        Ok(Some((next, sights)))
+        Ok((Some(next), sights))
     }
 
     /// Fetches what the machines have to tell their applications.
