@@ -46,8 +46,16 @@ def take_turns(scene: Scene, s: State) -> State:
     # Turns only take entries away.
     scene.assume(jobs <= s.jobs)
     scene.counts(jobs, lambda x: has_job(after, x))
-    scene.claim_for_all("P1", "the agent hands an event to its application once", lambda x: Implies(handed(x), Not(s.handed(x))))
-    scene.claim_for_all("P2", "the agent makes up an answer only where nobody waits", lambda x: Implies(unseen(x), s.told(x) == 1))
+    scene.claim_for_all(
+        "P1",
+        "the agent hands an event to its application once",
+        lambda x: Implies(handed(x), Not(s.handed(x))),
+    )
+    scene.claim_for_all(
+        "P2",
+        "the agent makes up an answer only where nobody waits",
+        lambda x: Implies(unseen(x), s.told(x) == 1),
+    )
     return after
 
 
@@ -68,6 +76,12 @@ def signal_due(scene: Scene, s: State) -> State:
                 assert action is None, action
     pause, resume = Or(*pauses), Or(*resumes)
     sends = Or(pause, resume)
+    scene.claim(
+        "P5", "an agent pauses at its high mark, if it has not", Implies(pause, And(Not(s.pausing), high))
+    )
+    scene.claim(
+        "P5", "an agent resumes at its low mark, if it has paused", Implies(resume, And(s.pausing, low))
+    )
     return replace(
         s,
         pausing=If(pause, True, If(resume, False, s.pausing)),
@@ -112,7 +126,9 @@ def cancel_arrives(scene: Scene) -> None:
     first_in_queue(scene, s.cancel_stamp(x))
     steps = ask(scene.tables, "Cancelled")
     # Inbox::cancel_one does nothing on any other step.
-    works = {work: SKIPPED if step == "Skip" else TOLD for work, step in steps.items() if step in ("Skip", "Tell")}
+    works = {
+        work: SKIPPED if step == "Skip" else TOLD for work, step in steps.items() if step in ("Skip", "Tell")
+    }
 
     def meant(y):
         return And(has_job(s, y), If(by_exchange_id, y == x, lane(y) == lane(x)))
@@ -123,8 +139,22 @@ def cancel_arrives(scene: Scene) -> None:
         work=lambda y: If(meant(y), by_work(s, y, works, s.work(y)), s.work(y)),
     )
     scene.claim_for_all("P6", "a Cancel reaches no event but its own", lambda y: Implies(meant(y), y == x))
-    scene.claim("P6", "an event that is cancelled before its turn is skipped", Implies(s.work(x) == WAITING, cancelled.work(x) == SKIPPED))
-    scene.claim("P6", "the handler of an event that is cancelled is told", Implies(s.work(x) == RUNNING, cancelled.work(x) == TOLD))
+    tells = {work: BoolVal(step == "Tell") for work, step in steps.items()}
+    scene.claim_for_all(
+        "P6",
+        "the application is told once that nobody waits",
+        lambda y: Implies(And(meant(y), by_work(s, y, tells, BoolVal(False))), s.work(y) == RUNNING),
+    )
+    scene.claim(
+        "P6",
+        "an event that is cancelled before its turn is skipped",
+        Implies(s.work(x) == WAITING, cancelled.work(x) == SKIPPED),
+    )
+    scene.claim(
+        "P6",
+        "the handler of an event that is cancelled is told",
+        Implies(s.work(x) == RUNNING, cancelled.work(x) == TOLD),
+    )
     scene.after = advance(scene, cancelled)
 
 
@@ -159,5 +189,38 @@ def agent_closes(scene: Scene) -> None:
         s,
         alive=BoolVal(False),
         answer_sent=lambda x: And(s.answer_sent(x), kept(x)),
+        signals=signals,
+    )
+
+
+def agent_notices(scene: Scene) -> None:
+    """AgentConnection::handle_eof or handle_transport_lost, after the proxy has closed or the
+    transport has broken."""
+    scene.assume(Not(And(scene.before.open, scene.before.whole)))
+    agent_closes(scene)
+
+
+def transport_breaks(scene: Scene) -> None:
+    """Either direction ends or breaks. Both ends go on until they notice."""
+    s = scene.before
+    scene.assume(s.whole)
+    scene.after = replace(s, whole=BoolVal(False))
+
+
+def frames_are_lost(scene: Scene) -> None:
+    """What a broken transport was to carry, in either direction, any of it at any time."""
+    s, events, cancels, answers = (
+        scene.before,
+        scene.flags("events"),
+        scene.flags("cancels"),
+        scene.flags("answers"),
+    )
+    signals = scene.number("signals")
+    scene.assume(Not(s.whole), signals >= 0)
+    scene.after = replace(
+        s,
+        event_sent=lambda x: And(s.event_sent(x), events(x)),
+        cancel_sent=lambda x: And(s.cancel_sent(x), cancels(x)),
+        answer_sent=lambda x: And(s.answer_sent(x), answers(x)),
         signals=signals,
     )

@@ -54,7 +54,9 @@ def untouched(s, x):
     )
 
 
-@clause("P1 P6", "An exchange in flight: its event was written once, its caller told nothing, no Cancel written.")
+@clause(
+    "P1 P6", "An exchange in flight: its event was written once, its caller told nothing, no Cancel written."
+)
 def in_flight_is_open(s, x):
     return Implies(s.stage(x) == IN_FLIGHT, And(s.events(x) == 1, s.told(x) == 0, s.cancels(x) == 0))
 
@@ -75,7 +77,10 @@ def closed_is_empty(s, x):
     return Implies(Not(s.open), Not(live(s, x)))
 
 
-@clause("P6", "At most one Cancel per exchange, and only of one whose event was written and whose caller was told.")
+@clause(
+    "P6",
+    "At most one Cancel per exchange, and only where its event was written and its caller told.",
+)
 def one_cancel(s, x):
     cancelled = And(s.cancels(x) == 1, cancellation, s.events(x) == 1, s.told(x) == 1)
     return And(Or(s.cancels(x) == 0, cancelled), Implies(s.cancel_sent(x), s.cancels(x) == 1))
@@ -94,7 +99,9 @@ def stamps_are_past(s, x):
     )
 
 
-@clause("P2", "Where answers name only the correlation id, one unanswered event of it is on the wire at most.")
+@clause(
+    "P2", "Where answers name only the correlation id, one unanswered event of it is on the wire at most."
+)
 def one_at_a_time(s, x, y):
     both = And(on_wire(s, x), on_wire(s, y))
     return Implies(And(x != y, lane(x) == lane(y), Not(by_exchange_id)), Not(both))
@@ -107,7 +114,7 @@ def owed_has_its_slot(s, x):
 
 @clause("P4", "A slot is held only while its answer is owed: none leaks.")
 def slot_is_owed(s, x):
-    return Implies(And(s.open, s.alive, Not(hostile), on_wire(s, x)), owed(s, x))
+    return Implies(And(s.open, s.alive, s.whole, Not(hostile), on_wire(s, x)), owed(s, x))
 
 
 @clause("P2", "An event is in one place: on its way, at the agent, or answered.")
@@ -170,10 +177,13 @@ def signal_follows_backlog(s):
     return And(s.jobs >= 0, Implies(And(s.alive, Not(hostile)), marks))
 
 
-@clause("P5", "The last pause or resume on its way is the agent's last word; with none on its way, the proxy has it.")
+@clause(
+    "P5",
+    "The last pause or resume on its way is the agent's last word; with none on its way, the proxy has it.",
+)
 def last_signal_counts(s):
     heard = If(s.signals == 0, s.paused == s.pausing, s.last_pauses == s.pausing)
-    return And(s.signals >= 0, Implies(And(s.open, s.alive, Not(manual)), heard))
+    return And(s.signals >= 0, Implies(And(s.open, s.alive, s.whole, Not(manual)), heard))
 
 
 @clause("P5", "An agent that pauses by its backlog pauses no single request.")
@@ -186,7 +196,15 @@ def initial(s: State, x) -> BoolRef:
     return And(
         s.stage(x) == NEW,
         untouched(s, x),
-        *[s.open, s.alive, Not(s.draining), Not(s.paused), Not(s.request_paused(lane(x))), Not(s.above)],
+        *[
+            s.open,
+            s.alive,
+            s.whole,
+            Not(s.draining),
+            Not(s.paused),
+            Not(s.request_paused(lane(x))),
+            Not(s.above),
+        ],
         *[s.in_flight == 0, s.jobs == 0, Not(s.pausing), s.signals == 0, s.announced == limit],
     )
 

@@ -7,7 +7,6 @@ signals on their way. So they come to rest, once the callers do. And where they 
 is left: that is proved of the state itself in `at_rest`.
 """
 
-from invariant import invariant
 from model import *
 from proxy import gate_open, lane_open
 from tables import INBOX
@@ -30,7 +29,10 @@ def rank(s: State, x) -> ExprRef:
 def falls(before: State, after: State, moved, terms) -> BoolRef:
     """The measure after is lower than before. The step is about the exchange `moved`, if about any:
     then the sum of ranks falls if its rank does and no other rises."""
-    ends = lambda s: one_if(s.open) + one_if(s.alive)
+
+    def ends(s: State):
+        return one_if(s.open) + one_if(s.alive)
+
     none_rises = And(*[rank(after, x) <= rank(before, x) for x in terms])
     if moved is None:
         lower = And(none_rises, after.signals < before.signals)
@@ -40,10 +42,11 @@ def falls(before: State, after: State, moved, terms) -> BoolRef:
 
 
 def at_rest(scene: Scene) -> None:
-    """No step is left that the machines take by themselves. The agent is ours and there, its
+    """No step is left that the machines take by themselves, both are open and the transport is
+    whole (if one is not, the others notice: `end_of_stream`, `agent_notices`). The agent is ours, its
     signals are its machine's, the proxy's socket takes bytes, and the window has room for one."""
     s, x = scene.before, scene.exchange("x")
-    scene.assume(s.open, s.alive, Not(hostile), Not(manual), Not(s.above), window(s) >= 1)
+    scene.assume(s.open, s.alive, s.whole, Not(hostile), Not(manual), Not(s.above), window(s) >= 1)
     scene.counts(s.in_flight, lambda y: on_wire(s, y))
     scene.counts(s.jobs, lambda y: has_job(s, y))
     # Nothing is on its way.
@@ -81,7 +84,11 @@ def at_rest(scene: Scene) -> None:
             scene.assume(s.work(second) != WORKS[work])
         elif step == "Deliver":
             scene.assume(Implies(Not(full), s.work(second) != WORKS[work]))
-    scene.claim("P1", "at rest every admitted exchange has ended", Or(s.stage(x) == NEW, And(s.stage(x) == GONE, s.told(x) == 1)))
+    scene.claim(
+        "P1",
+        "at rest every admitted exchange has ended",
+        Or(s.stage(x) == NEW, And(s.stage(x) == GONE, s.told(x) == 1)),
+    )
     scene.claim("P4", "at rest no slot is held", s.in_flight == 0)
     scene.claim("P5", "at rest nothing is paused", Not(s.paused))
     scene.claim("P9", "at rest no drain goes on", Not(s.draining))

@@ -112,7 +112,8 @@ class State:
     cancel_stamp: Of
     clock: ExprRef  # the next stamp
     # The agent's connection.
-    alive: BoolRef  # it is open
+    alive: BoolRef  # it is not closed
+    whole: BoolRef  # the transport carries what is written, both ways
     work: Of  # Inbox::work; Absent before its event came, Done after its answer
     handed: Of  # the application was given the event
     unseen: Of  # it was answered without the application
@@ -260,9 +261,7 @@ class Scene:
         below zero, and as many as are known to be different members at least."""
         self.assume(number >= 0)
         self.assume_for_all(lambda x: Implies(member(x), number >= 1))
-        self.assumed_for_pairs.append(
-            lambda x, y: Implies(And(x != y, member(x), member(y)), number >= 2)
-        )
+        self.assumed_for_pairs.append(lambda x, y: Implies(And(x != y, member(x), member(y)), number >= 2))
 
     def facts(self) -> list[BoolRef]:
         """Everything assumed, at every exchange that is spoken of."""

@@ -49,7 +49,12 @@ def first_to_fail(tables: Tables, parts: list[str]) -> Obligation | None:
 def mutate(tables: Tables, verbose: bool) -> bool:
     began = time.monotonic()
     read = {part: rows_read(part, tables) for part in PARTS}
-    unread = [(name, inputs) for name in USED for inputs in tables.tables[name].rows if not any((name, inputs) in rows for rows in read.values())]
+    unread = [
+        (name, inputs)
+        for name in USED
+        for inputs in tables.tables[name].rows
+        if not any((name, inputs) in rows for rows in read.values())
+    ]
     survivors, count = [], 0
     refuted: Counter[str] = Counter()  # by part: who refuted most is asked first
     for key, value in tables.every_change(USED):
@@ -61,7 +66,8 @@ def mutate(tables: Tables, verbose: bool) -> bool:
         else:
             refuted[failed.step] += 1
         if verbose:
-            print(f"{title(key, value)}: {f'{failed.step} => {failed.name}' if failed else 'STILL PROVED'}", flush=True)
+            by = f"{failed.step} => {failed.name}" if failed else "STILL PROVED"
+            print(f"{title(key, value)}: {by}", flush=True)
     expected = argued()
     surprising = [line for line in survivors if line not in expected]
     stale = [line for line in expected if line not in survivors]
@@ -71,5 +77,7 @@ def mutate(tables: Tables, verbose: bool) -> bool:
         print(f"argued in {SURVIVORS.name}, but the proof fails: {line}")
     for name, inputs in unread:
         print(f"NOT READ by any step: {name} {' x '.join(inputs)}")
-    print(f"single-row changes: {count}, refuted {count - len(survivors)}, argued {len(survivors) - len(surprising)}; {time.monotonic() - began:.1f} s")
+    took = time.monotonic() - began
+    good = len(survivors) - len(surprising)
+    print(f"single-row changes: {count}, refuted {count - len(survivors)}, argued {good}; {took:.1f} s")
     return not (surprising or stale or unread)

@@ -46,6 +46,9 @@ STEPS = [
     Step(agent.application_answers),
     Step(agent.handler_answers, internal=True),
     Step(agent.agent_closes),
+    Step(agent.agent_notices, internal=True, about_one=False),
+    Step(agent.transport_breaks),
+    Step(agent.frames_are_lost),
 ]
 
 
@@ -62,7 +65,9 @@ class Obligation:
 
 class NotProved(Exception):
     def __init__(self, obligation: Obligation, why: str):
-        super().__init__(f"NOT PROVED  {obligation.step} => {obligation.name}  [{obligation.property}]\n{why}")
+        super().__init__(
+            f"NOT PROVED  {obligation.step} => {obligation.name}  [{obligation.property}]\n{why}"
+        )
         self.obligation = obligation
 
 
@@ -101,19 +106,23 @@ def goals(step: Step, scene: Scene) -> Iterator[tuple[Obligation, BoolRef]]:
 
 def explain(scene: Scene, model: ModelRef) -> str:
     """A counterexample: the exchanges that are spoken of, before and after."""
-    value = lambda expr: str(model.eval(expr, model_completion=True))
+
+    def value(expr) -> str:
+        return str(model.eval(expr, model_completion=True))
+
     rigid = [by_exchange_id, cancellation, hostile, manual, limit, low_mark, high_mark]
     lines = ["  " + ", ".join(f"{term} {value(term)}" for term in rigid)]
-    who: dict[str, list[str]] = {}
+    # One term of each exchange, with all the names that it has in the counterexample.
+    who: dict[str, list[ExprRef]] = {}
     for term in scene.terms:
-        who.setdefault(value(term), []).append(f"{term}")
-    one_of_each = {names[0]: term for term in reversed(scene.terms) for names in [who[value(term)]]}
+        who.setdefault(value(term), []).append(term)
     for when, s in (("before", scene.before), ("after", scene.after)):
         plain = [f.name for f in fields(State) if not callable(getattr(s, f.name))]
         lines.append(f"  {when}: " + ", ".join(f"{name} {value(getattr(s, name))}" for name in plain))
-        for name, term in one_of_each.items():
-            told = [f"{f} {value(getattr(s, f)(term))}" for f in KINDS]
-            lines.append(f"    {' = '.join(who[value(term)])} of {value(lane(term))}: " + ", ".join(told))
+        for names in who.values():
+            term = names[0]
+            known = ", ".join(f"{field} {value(getattr(s, field)(term))}" for field in KINDS)
+            lines.append(f"    {' = '.join(map(str, names))} of {value(lane(term))}: {known}")
     return "\n".join(lines)
 
 
@@ -164,13 +173,18 @@ PARTS: dict[str, Callable[..., list[Obligation]]] = {
     "start": lambda tables, without=None: prove_start(tables),
     "at_rest": prove_rest,
     "shut_for_a_reason": prove_reasons,
-    **{step.name: (lambda tables, without=None, step=step: prove_step(step, tables, without)) for step in STEPS},
+    **{
+        step.name: (lambda tables, without=None, step=step: prove_step(step, tables, without))
+        for step in STEPS
+    },
 }
 
 
 def rows_read(part: str, tables: Tables) -> set[Key]:
     """The rows that a part of the proof is built from."""
     asked = Tables(tables.tables)
-    build = {"start": nothing, "at_rest": measure.at_rest, "shut_for_a_reason": proxy.shut_for_a_reason} | {step.name: step.build for step in STEPS}
+    build = {"start": nothing, "at_rest": measure.at_rest, "shut_for_a_reason": proxy.shut_for_a_reason} | {
+        step.name: step.build for step in STEPS
+    }
     staged(build[part], asked)
     return asked.read

@@ -141,9 +141,9 @@ def forget(change: Change, x, s: State) -> State:
 def apply_to_all(scene: Scene, s: State, fact: str) -> State:
     """The same fact for every live exchange."""
     change = Change(scene, s, fact)
-    cancels = lambda x: And(change.when(lambda done: done.cancel)(x), cancellation)
+    cancelled = change.when(lambda done: done.cancel)
     scene.claim_for_all("P1", "the end that a caller is told says what happened", change.truth)
-    pushed, s = push_cancels(scene, s, cancels), s
+    pushed = push_cancels(scene, s, lambda x: And(cancelled(x), cancellation))
     after = replace(
         pushed,
         stage=change.stage,
@@ -237,9 +237,13 @@ def review(scene: Scene, s: State, passed: BoolRef) -> State:
     done = And(asked, Or(*closes))
     drained = close_with(scene, cancel_in_flight(scene, s))
     after = choose(And(s.open, overdue), close_with(scene, s), choose(done, drained, s))
-    scene.claim("P9", "a drain ends when nothing is left", Implies(And(asked, s.in_flight == 0), Not(after.open)))
+    scene.claim(
+        "P9", "a drain ends when nothing is left", Implies(And(asked, s.in_flight == 0), Not(after.open))
+    )
     scene.claim("P9", "a drain ends at its deadline", Implies(And(asked, passed), Not(after.open)))
-    scene.claim("P9", "a drain ends no earlier", Implies(And(asked, s.in_flight > 0, Not(passed)), after.open))
+    scene.claim(
+        "P9", "a drain ends no earlier", Implies(And(asked, s.in_flight > 0, Not(passed)), after.open)
+    )
     scene.claim("P9", "a drain ends with the true reason", Implies(asked, Not(Or(*false))))
     return after
 
@@ -284,25 +288,32 @@ def lane_open(tables: Tables, s: State, x, unanswered: BoolRef) -> BoolRef:
     return Or(*rows)
 
 
-def shut_for_a_reason(scene: Scene) -> None:
-    """ProxyConnection::shut and Open::shut_for: what a caller is told of a gate that is shut."""
-    true = {
+# What makes each reason for a shut gate true, by the sentences at `flow::Shut`: of the inputs of the
+# table, those that it is about.
+REASONS = {
+    GATE: {
         "Draining": ("Draining", None, None, None),
         "Paused": (None, "Paused", None, None),
         "WindowFull": (None, None, "None", None),
         "Backlog": (None, None, None, "Above"),
-    }
-    for row, reason in scene.tables.all(GATE):
-        holds = reason in true and row_says(row, true[reason])
-        scene.claim("P5", f"the reason for a shut gate is a true one: {row} {reason}", BoolVal(reason is None or holds))
-    true = {"RequestPaused": (None, None, "true"), "Behind": (None, "true", None)}
-    for row, reason in scene.tables.all(LANE_GATE):
-        holds = reason in true and row_says(row, true[reason])
-        scene.claim("P5", f"the reason for a shut lane is a true one: {row} {reason}", BoolVal(reason is None or holds))
+    },
+    LANE_GATE: {"RequestPaused": (None, None, "true"), "Behind": ("OneAtATime", "true", None)},
+}
+
+
+def shut_for_a_reason(scene: Scene) -> None:
+    """ProxyConnection::shut and Open::shut_for: what a caller is told of a gate. It is shut if there is a
+    reason, and the reason told is the first in the order of the enum (`flow::Gate`)."""
+    for name, reasons in REASONS.items():
+        for row, told in scene.tables.all(name):
+            true = [reason for reason, inputs in reasons.items() if row_says(row, inputs)]
+            expected = true[0] if true else None
+            title = f"{name} of {' x '.join(row)} is {expected or 'open'}"
+            scene.claim("P5", title, BoolVal(told == expected))
 
 
 def row_says(row: tuple[str, ...], wanted: tuple[str | None, ...]) -> bool:
-    return all(want in (None, given) for want, given in zip(wanted, row))
+    return all(want in (None, given) for want, given in zip(wanted, row, strict=True))
 
 
 def unanswered_in_lane(scene: Scene, s: State, x) -> BoolRef:
@@ -330,9 +341,17 @@ def write(scene: Scene) -> None:
     scene.assume(lane_open(scene.tables, s, x, unanswered_in_lane(scene, s, x)))
     after = scene.after = apply(scene, s, x, "Written")
     written = after.events(x) > s.events(x)
-    scene.claim("P4", "an event is written only into a free place of the window", Implies(written, s.in_flight < window(s)))
+    scene.claim(
+        "P4",
+        "an event is written only into a free place of the window",
+        Implies(written, s.in_flight < window(s)),
+    )
     scene.claim("P5", "no event is written while the agent has paused", Implies(written, Not(s.paused)))
-    scene.claim("P5", "no event is written while the agent has paused its request", Implies(written, Not(s.request_paused(lane(x)))))
+    scene.claim(
+        "P5",
+        "no event is written while the agent has paused its request",
+        Implies(written, Not(s.request_paused(lane(x)))),
+    )
     scene.claim("P9", "no event is written once a drain has begun", Implies(written, Not(s.draining)))
     scene.claim("P4", "no event is written over the mark of unwritten bytes", Implies(written, Not(s.above)))
 
@@ -347,10 +366,26 @@ def give_up(scene: Scene, fact: str, name: str) -> State:
     s, x = scene.before, scene.exchange("x")
     scene.assume(s.open, live(s, x))
     applied = apply(scene, s, x, fact)
-    scene.claim("P1", f"{name} ends an exchange for its caller at once", Implies(live(s, x), And(applied.told(x) == 1, Or(applied.stage(x) == ABANDONED, applied.stage(x) == GONE))))
-    scene.claim("P6", "giving up an event that waits writes nothing", Implies(queued(s, x), And(applied.events(x) == s.events(x), applied.cancels(x) == s.cancels(x))))
-    scene.claim("P6", "giving up an event on the wire writes one Cancel if the agent wants it", Implies(s.stage(x) == IN_FLIGHT, applied.cancels(x) == one_if(cancellation)))
-    scene.claim("P4", "what is given up keeps its slot", Implies(on_wire(s, x), applied.in_flight == s.in_flight))
+    scene.claim(
+        "P1",
+        f"{name} ends an exchange for its caller at once",
+        Implies(
+            live(s, x), And(applied.told(x) == 1, Or(applied.stage(x) == ABANDONED, applied.stage(x) == GONE))
+        ),
+    )
+    scene.claim(
+        "P6",
+        "giving up an event that waits writes nothing",
+        Implies(queued(s, x), And(applied.events(x) == s.events(x), applied.cancels(x) == s.cancels(x))),
+    )
+    scene.claim(
+        "P6",
+        "giving up an event on the wire writes one Cancel if the agent wants it",
+        Implies(s.stage(x) == IN_FLIGHT, applied.cancels(x) == one_if(cancellation)),
+    )
+    scene.claim(
+        "P4", "what is given up keeps its slot", Implies(on_wire(s, x), applied.in_flight == s.in_flight)
+    )
     scene.after = review(scene, applied, not_passed())
 
 
@@ -371,8 +406,16 @@ def begin_drain(scene: Scene) -> None:
     scene.assume(s.open, Not(s.draining))
     draining = replace(s, draining=BoolVal(True), drain_by_peer=scene.flag("by_peer"))
     refused = apply_to_all(scene, draining, "DrainBegan")
-    scene.claim_for_all("P9", "a drain refuses what waits at once", lambda y: Implies(queued(s, y), And(refused.stage(y) == GONE, refused.told(y) == 1)))
-    scene.claim_for_all("P9", "a drain leaves what is on the wire alone", lambda y: Implies(on_wire(s, y), refused.stage(y) == s.stage(y)))
+    scene.claim_for_all(
+        "P9",
+        "a drain refuses what waits at once",
+        lambda y: Implies(queued(s, y), And(refused.stage(y) == GONE, refused.told(y) == 1)),
+    )
+    scene.claim_for_all(
+        "P9",
+        "a drain leaves what is on the wire alone",
+        lambda y: Implies(on_wire(s, y), refused.stage(y) == s.stage(y)),
+    )
     scene.after = review(scene, refused, scene.flag("passed"))
 
 
@@ -388,7 +431,9 @@ def close(scene: Scene) -> None:
     s = scene.before
     scene.assume(s.open)
     scene.after = close_with(scene, s)
-    scene.claim_for_all("P1", "closing tells every caller that waits", lambda y: Implies(live(s, y), scene.after.told(y) == 1))
+    scene.claim_for_all(
+        "P1", "closing tells every caller that waits", lambda y: Implies(live(s, y), scene.after.told(y) == 1)
+    )
 
 
 def answer_found(scene: Scene) -> None:
@@ -398,7 +443,11 @@ def answer_found(scene: Scene) -> None:
     scene.assume(s.open, s.answer_sent(x), Not(hostile))
     scene.assume(on_wire(s, found), If(by_exchange_id, found == x, lane(found) == lane(x)))
     scene.claim("P2", "an answer ends only the exchange whose event it answers", found == x)
-    scene.claim("P2", "no caller is given the answer made up for a cancelled event", Implies(s.unseen(x), s.stage(found) != IN_FLIGHT))
+    scene.claim(
+        "P2",
+        "no caller is given the answer made up for a cancelled event",
+        Implies(s.unseen(x), s.stage(found) != IN_FLIGHT),
+    )
     received = replace(s, answer_sent=put(s.answer_sent, x, BoolVal(False)))
     applied = apply(scene, received, found, "Answered")
     scene.claim("P4", "an answer gives its slot back", applied.in_flight == s.in_flight - 1)
@@ -410,7 +459,9 @@ def answer_stray(scene: Scene) -> None:
     or where the connection has closed."""
     s, x = scene.before, scene.exchange("x")
     scene.assume(s.answer_sent(x), Not(hostile))
-    scene.assume_for_all(lambda y: Not(And(s.open, on_wire(s, y), If(by_exchange_id, y == x, lane(y) == lane(x)))))
+    scene.assume_for_all(
+        lambda y: Not(And(s.open, on_wire(s, y), If(by_exchange_id, y == x, lane(y) == lane(x))))
+    )
     scene.claim("P2", "an answer of an agent that keeps to the protocol is never stray", Not(s.open))
     scene.after = replace(s, answer_sent=put(s.answer_sent, x, BoolVal(False)))
 
@@ -420,7 +471,11 @@ def answer_invented(scene: Scene) -> None:
     s, x = scene.before, scene.exchange("x")
     scene.assume(s.open, hostile, live(s, x))
     scene.after = review(scene, apply(scene, s, x, "Answered"), not_passed())
-    scene.claim("P1", "an answer to an event that was never written ends nothing", Implies(queued(s, x), scene.after.told(x) == one_if(Not(scene.after.open))))
+    scene.claim(
+        "P1",
+        "an answer to an event that was never written ends nothing",
+        Implies(queued(s, x), scene.after.told(x) == one_if(Not(scene.after.open))),
+    )
 
 
 def frame_swallowed(scene: Scene) -> None:
@@ -428,7 +483,11 @@ def frame_swallowed(scene: Scene) -> None:
     s = scene.before
     kept = scene.flags("kept")
     scene.assume(hostile)
-    scene.after = replace(s, event_sent=lambda x: And(s.event_sent(x), kept(x)), cancel_sent=lambda x: And(s.cancel_sent(x), kept(x)))
+    scene.after = replace(
+        s,
+        event_sent=lambda x: And(s.event_sent(x), kept(x)),
+        cancel_sent=lambda x: And(s.cancel_sent(x), kept(x)),
+    )
 
 
 def signal_arrives(scene: Scene) -> None:
@@ -462,6 +521,7 @@ def backlog_reported(scene: Scene) -> None:
 
 
 def end_of_stream(scene: Scene) -> None:
-    """ProxyConnection::handle_eof after the agent has closed."""
-    scene.assume(Not(scene.before.alive))
+    """ProxyConnection::handle_eof or handle_transport_lost, after the agent has closed or the
+    transport has broken."""
+    scene.assume(Not(And(scene.before.alive, scene.before.whole)))
     close(scene)
