@@ -46,7 +46,7 @@ pub struct Fault {
     pub violated: Violated,
     /// From the beginning.
     pub path: Vec<Action>,
-    /// The state before the last action, or the one that is wrong by itself.
+    /// The state before the last action, or the one that is wrong by itself where the way ends in it.
     pub state: Box<Sys>,
 }
 
@@ -56,7 +56,9 @@ impl fmt::Display for Fault {
         for (number, action) in self.path.iter().enumerate() {
             writeln!(f, "{:4}. {action:?}", number + 1)?;
         }
-        write!(f, "{:#?}", self.state)
+        let Sys { proxy, agent, to_agent, to_proxy, books, .. } = &*self.state;
+        writeln!(f, "before the last: proxy {:?}, agent {:?}", proxy.state(), agent.state())?;
+        write!(f, "to the agent {to_agent:?}\nto the proxy {to_proxy:?}\n{books:#?}")
     }
 }
 

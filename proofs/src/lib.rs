@@ -8,4 +8,5 @@
 pub mod catalogue;
 pub mod explorer;
 pub mod scenario;
+pub mod second_opinion;
 pub mod system;

@@ -149,7 +149,7 @@ pub struct Books {
     pub pings_at_agent: VecDeque<u8>,
     /// Frames that the adversary may still put in.
     pub budget: u8,
-    /// Whether a forged answer has reached the proxy: from there on the agent's answers may meet other events.
+    /// Whether a forged answer or Cancel has been put in: from there on the agent's answers need not be what they seem.
     pub forged: bool,
 }
 

@@ -494,6 +494,8 @@ impl Sys {
             Injection::PingAgent => FromProxy::Ping(self.books.budget),
             Injection::UnknownToAgent => FromProxy::Unknown(0x7f),
             Injection::ForeignCancel(lane) => {
+                // The agent believes it, and answers what it skips.
+                self.books.forged = true;
                 FromProxy::Cancel { id: Scenario::id(lane), echo: None, reason: CancelReason::Manual }
             }
             Injection::OfferToAgent => FromProxy::Offer(YES),
