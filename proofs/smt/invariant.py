@@ -192,7 +192,7 @@ def requests_are_not_paused(s, x):
 
 
 def initial(s: State, x) -> BoolRef:
-    """ProxyConnection::become_open and AgentConnection::become_open: nothing was admitted, nothing is on its way."""
+    """ProxyConnection::become_open and AgentConnection::become_open: nothing admitted, nothing on its way."""
     return And(
         s.stage(x) == NEW,
         untouched(s, x),
