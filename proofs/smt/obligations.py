@@ -169,14 +169,18 @@ def prove_reasons(tables: Tables, without: str | None = None) -> list[Obligation
     return prove(scene, [], claims(scene, "shut_for_a_reason"))
 
 
+# This part asks the gates' tables for a certain value of each row. It says so much that the others
+# should be asked first what they have to say against a change.
+ROW_BY_ROW = "shut_for_a_reason"
+
 PARTS: dict[str, Callable[..., list[Obligation]]] = {
     "start": lambda tables, without=None: prove_start(tables),
     "at_rest": prove_rest,
-    "shut_for_a_reason": prove_reasons,
     **{
         step.name: (lambda tables, without=None, step=step: prove_step(step, tables, without))
         for step in STEPS
     },
+    ROW_BY_ROW: prove_reasons,
 }
 
 

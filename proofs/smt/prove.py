@@ -1,8 +1,8 @@
 """Proves the invariant and the claims for any number of exchanges, and checks that the proof says something.
 
-    python prove.py TABLES.json [--quick] [--verbose]
+    python prove.py TABLES.json [full] [--verbose]
 
---quick leaves out the changed rows. Exit code 1 if anything is not as it should be.
+`full` also tries every changed row. Exit code 1 if anything is not as it should be.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tables", type=Path)
-    parser.add_argument("--quick", action="store_true", help="leave out the changed rows")
+    parser.add_argument("dose", nargs="?", choices=["full"], help="try every changed row as well")
     parser.add_argument("--verbose", action="store_true", help="name every check")
     options = parser.parse_args()
     tables = Tables.load(options.tables)
@@ -72,7 +72,7 @@ def main() -> int:
     if bad:
         print(f"{bad} checks on the proof fail")
         return 1
-    if options.quick:
+    if options.dose != "full":
         return 0
     return 0 if mutate(tables, options.verbose) else 1
 

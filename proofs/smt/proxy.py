@@ -301,6 +301,18 @@ REASONS = {
 }
 
 
+# The property that each reason serves.
+SERVES = {
+    "Draining": "P9",
+    "Paused": "P5",
+    "RequestPaused": "P5",
+    "WindowFull": "P4",
+    "Backlog": "P4",
+    "Behind": "P2",
+    None: "P5",
+}
+
+
 def shut_for_a_reason(scene: Scene) -> None:
     """ProxyConnection::shut and Open::shut_for: what a caller is told of a gate. It is shut if there is a
     reason, and the reason told is the first in the order of the enum (`flow::Gate`)."""
@@ -309,7 +321,7 @@ def shut_for_a_reason(scene: Scene) -> None:
             true = [reason for reason, inputs in reasons.items() if row_says(row, inputs)]
             expected = true[0] if true else None
             title = f"{name} of {' x '.join(row)} is {expected or 'open'}"
-            scene.claim("P5", title, BoolVal(told == expected))
+            scene.claim(SERVES[expected], title, BoolVal(told == expected))
 
 
 def row_says(row: tuple[str, ...], wanted: tuple[str | None, ...]) -> bool:
