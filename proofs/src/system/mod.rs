@@ -197,6 +197,10 @@ impl Sys {
             next.check_polls_commute()?;
         }
         next.listen(&mut sights)?;
+        if let Action::Cancel(number) = action {
+            let told = next.books.untold().all(|other| other != number);
+            demand(told, Property::P1, || format!("{number} was given up, and its caller not told"))?;
+        }
         next.settle();
         if next == *self {
             return Ok((None, sights));
