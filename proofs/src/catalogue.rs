@@ -131,7 +131,7 @@ fn flow() -> Vec<Case> {
         ),
         case(
             Scenario { stated: 2, ..with("capacity", vec![A, B], &[Capacity(0), Capacity(1)], 2) },
-            Dose::Small,
+            Dose::Medium,
             0,
             &[Answered, WindowFull, LateAnswer],
         ),
@@ -145,8 +145,8 @@ fn flow() -> Vec<Case> {
             with(
                 "flow",
                 vec![A, A, B],
-                &[Pause, PauseRequest(0), PauseRequest(1), Capacity(1), Capacity(0)],
-                3,
+                &[Pause, PauseRequest(0), Capacity(0)],
+                2,
             ),
             Dose::Full,
             0,
