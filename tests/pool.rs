@@ -154,6 +154,22 @@ async fn the_least_loaded_is_preferred() {
 }
 
 #[tokio::test]
+async fn a_burst_counts_before_any_of_it_is_written() {
+    let proxy = proxy(PoolConfig::default()).await;
+    let _agents: Vec<_> = (0..2).map(|n| proxy.dial("waf", &format!("c{n}"), HEADERS)).collect();
+    proxy.connected(2).await;
+    // No other task runs in between: what counts is what was given, not what has been written.
+    let busy = proxy.pool.begin("waf", "busy", &[]).unwrap();
+    let held: Vec<_> =
+        (0..4).map(|_| busy.handle().ask(RequestHeaders::new("busy", "GET", "/slow")).send()).collect();
+    for n in 0..4 {
+        let next = proxy.pool.begin("waf", format!("r{n}"), &[]).unwrap();
+        assert_ne!(next.handle().connection_id(), busy.handle().connection_id(), "{n}");
+    }
+    assert!(held.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
 async fn one_id_at_two_agents_is_two_requests() {
     let proxy = proxy(PoolConfig::default()).await;
     let _waf = proxy.dial("waf", "waf", BOTH);
