@@ -315,6 +315,21 @@ async fn a_draining_agent_gets_no_new_request() {
 }
 
 #[tokio::test]
+async fn a_drain_that_lasts_gets_no_new_request_either() {
+    let proxy = proxy(PoolConfig::default()).await;
+    let going = proxy.dial("waf", "going", HEADERS);
+    proxy.connected(1).await;
+    let held = proxy.pool.begin("waf", "held", &[]).unwrap();
+    let slow = held.handle().ask(RequestHeaders::new("held", "GET", "/slow")).send().unwrap();
+    proxy.until("under way", |_| going.seen.load(Ordering::Relaxed) == 1).await;
+    going.control.shutdown();
+    proxy.until("draining", |_| held.handle().state() == ConnectionState::Draining).await;
+    assert_eq!(proxy.pool.begin("waf", "r", &[]).unwrap_err(), PoolError::NoneFit { connections: 1 });
+    slow.cancel(CancelReason::Manual);
+    assert!(tokio::time::timeout(LIMIT, going.task).await.unwrap().unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn shutdown_finishes_and_leaves_nothing() {
     let proxy = proxy(PoolConfig::default()).await;
     let agents: Vec<_> = (0..4).map(|n| proxy.dial(&format!("agent-{n}"), "x", HEADERS)).collect();
