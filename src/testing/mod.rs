@@ -1,4 +1,4 @@
-//! A pair of real sessions over a faulty link in virtual time, and an oracle that watches them.
+//! Real sessions over faulty links in virtual time, and an oracle that watches them.
 //!
 //! [`Pair`] joins a [`crate::session::ProxySession`] and a [`crate::session::AgentSession`] by a
 //! link that cuts the bytes anywhere, delays them, stalls, half-closes and breaks. [`Op`] is the
@@ -9,9 +9,23 @@
 mod link;
 pub mod oracle;
 mod pair;
+mod probe;
 mod rng;
 
 pub use link::Link;
 pub use oracle::{Property, Violated};
 pub use pair::{Op, Pair, PairConfig};
 pub use rng::Rng;
+
+use alloc::vec::Vec;
+
+use crate::wire::{Encoding, Event};
+
+/// An event as its payload goes onto the wire; empty if it has no form there.
+fn encoded(event: &Event) -> Vec<u8> {
+    let mut payload = Vec::new();
+    match event.encode(Encoding::Json, &mut payload) {
+        Ok(()) => payload,
+        Err(_) => Vec::new(),
+    }
+}
