@@ -96,6 +96,11 @@ impl Oracle {
         }
     }
 
+    /// From here on the agent's frames may be anything; what the proxy makes of them is still judged.
+    pub(in crate::testing) const fn distrust_agent(&mut self) {
+        self.agent_is_honest = false;
+    }
+
     pub(in crate::testing) fn next_tag(&self) -> u32 {
         self.entries.last_key_value().map_or(1, |(tag, _)| tag.saturating_add(1))
     }
@@ -196,6 +201,16 @@ impl Oracle {
     fn left(&self) -> impl Iterator<Item = (u32, ExchangeId)> + '_ {
         let left = self.entries.iter().filter(|(_, entry)| entry.ended.is_none());
         left.map(|(tag, entry)| (*tag, entry.exchange))
+    }
+
+    /// The correlation ids of everything that was ever submitted.
+    pub(in crate::testing) fn ids(&self) -> Vec<&str> {
+        self.entries.values().map(|entry| entry.id.as_str()).collect()
+    }
+
+    /// What is on the wire, and its answer has not reached the proxy.
+    pub(in crate::testing) fn on_wire(&self) -> Vec<ExchangeId> {
+        self.entries.values().filter(|entry| entry.is_unresolved()).map(|entry| entry.exchange).collect()
     }
 
     /// Submissions that have reached no end.
