@@ -70,6 +70,18 @@ fn the_presets_hold() {
 }
 
 #[test]
+// Rule: X-ECHO-2, X-MATCH-3.
+fn answers_that_are_nobody_s_end_nothing() {
+    let faults = [Fault::WrongAnswer, Fault::DuplicateAnswer, Fault::StrayAnswer];
+    let rates = faults.iter().fold(FaultRates::none(), |rates, fault| rates.with(*fault, 300));
+    let report = play(&SimConfig { faults: rates, ..SimConfig::hostile() }, 0..30);
+    assert!(
+        faults.iter().all(|fault| report.faults.get(fault).is_some_and(|count| *count > 50)),
+        "{report:#?}"
+    );
+}
+
+#[test]
 fn calm_means_that_every_question_is_answered() {
     let report = play(&SimConfig::calm(), 0..10);
     assert_eq!(report.ends, BTreeMap::from([(End::Answered, report.exchanges)]));

@@ -48,7 +48,8 @@ pub struct HandlerContext {
 pub struct Reply {
     /// The answer. The simulator adds a reason code of its own to it, by which it knows it again.
     pub answer: Answer,
-    /// How long the handler took; `None`: the simulator draws a time.
+    /// How long the handler took; `None`: the simulator draws a time. Below 20 s: one that takes longer
+    /// counts, like one that never answers, as an agent that leaves its answers out.
     pub after: Option<Duration>,
 }
 
