@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use dialback::testing::{Property, Violated};
 use rustc_hash::FxHasher;
 
+use crate::invariant;
 use crate::scenario::Scenario;
 use crate::system::{Action, Sights, Sys};
 
@@ -169,12 +170,12 @@ impl Store {
     }
 }
 
-/// Explores everything.
+/// Explores everything, and asks the [`invariant`] of every state.
 ///
 /// # Errors
 /// The first fault in the order of distance from the beginning.
 pub fn explore(scenario: &Scenario) -> Result<Explored, Box<Fault>> {
-    explore_with(scenario, |_| Ok(()), |_, _, _| {})
+    explore_with(scenario, |sys| invariant::check(scenario, sys), |_, _, _| {})
 }
 
 /// Explores everything; asks `holds` of every state and shows every step to `walked`.

@@ -225,6 +225,11 @@ pub enum DrainCause {
     Peer,
 }
 
+impl DrainCause {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Local, Self::Peer];
+}
+
 /// Whether an open connection serves or drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
@@ -239,6 +244,11 @@ pub enum Left {
     Some,
     /// None.
     None,
+}
+
+impl Left {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Some, Self::None];
 }
 
 /// How an open connection that drains goes on (P9): total over cause, what is left, and time.

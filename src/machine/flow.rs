@@ -14,6 +14,11 @@ pub enum Serving {
     Draining,
 }
 
+impl Serving {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Yes, Self::Draining];
+}
+
 /// What the agent last said about the whole connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pause {
@@ -21,6 +26,11 @@ pub enum Pause {
     Running,
     /// No event until a resume.
     Paused,
+}
+
+impl Pause {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Running, Self::Paused];
 }
 
 /// Whether the window has room.
@@ -32,6 +42,11 @@ pub enum Room {
     None,
 }
 
+impl Room {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Some, Self::None];
+}
+
 /// How many bytes wait for the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Backlog {
@@ -39,6 +54,11 @@ pub enum Backlog {
     Below,
     /// The mark or more: the peer reads slower than we write.
     Above,
+}
+
+impl Backlog {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Below, Self::Above];
 }
 
 /// Why no event may be written at the moment.
@@ -56,6 +76,12 @@ pub enum Shut {
     RequestPaused,
     /// An earlier event of this request is unanswered or waits.
     Behind,
+}
+
+impl Shut {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::Draining, Self::Paused, Self::WindowFull, Self::Backlog, Self::RequestPaused, Self::Behind];
 }
 
 /// The verdict on writing an event.

@@ -87,6 +87,20 @@ pub enum Step {
     Misuse,
 }
 
+impl Step {
+    /// Every step.
+    pub const ALL: [Self; 8] = [
+        Self::Decide,
+        Self::ReplyAndOpen,
+        Self::ReplyAndClose,
+        Self::Open,
+        Self::Refused,
+        Self::Violation,
+        Self::TooSlow,
+        Self::Misuse,
+    ];
+}
+
 /// The handshake's table (P7): total over every stage and input.
 // Rule: H-ORDER-1.
 pub const fn step(stage: Stage, input: Input) -> Step {
@@ -161,6 +175,11 @@ pub enum Matching {
     OneAtATime,
     /// The agent echoes exchange ids: answers match exactly, events of one id are pipelined.
     ByExchangeId,
+}
+
+impl Matching {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::OneAtATime, Self::ByExchangeId];
 }
 
 /// What the handshake settled, as far as a proxy's machine needs to know it.

@@ -71,6 +71,12 @@ pub enum WorkStep {
     Misuse,
 }
 
+impl WorkStep {
+    /// Every step.
+    pub const ALL: [Self; 7] =
+        [Self::Stay, Self::Deliver, Self::AnswerUnseen, Self::Skip, Self::Tell, Self::Answer, Self::Misuse];
+}
+
 /// The agent's table (P1, P3): total over every state and fact.
 // Rule: X-ONCE-1.
 pub const fn step(work: Work, fact: WorkFact) -> WorkStep {
@@ -106,6 +112,11 @@ pub enum Signal {
     Paused,
 }
 
+impl Signal {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Resumed, Self::Paused];
+}
+
 /// How full the backlog is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
@@ -115,6 +126,11 @@ pub enum Level {
     Between,
     /// At the high mark or over it.
     High,
+}
+
+impl Level {
+    /// Every level.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Between, Self::High];
 }
 
 /// When to pause and when to resume (P5 from the agent's side): two marks, so that one event

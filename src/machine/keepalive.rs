@@ -94,6 +94,11 @@ pub enum Pulse {
     GiveUp,
 }
 
+impl Pulse {
+    /// Every pulse.
+    pub const ALL: [Self; 3] = [Self::Rearm, Self::Ask, Self::GiveUp];
+}
+
 /// The keepalive's table (P12): total over every state, standing and sign.
 // Rule: C-ALIVE-1.
 pub const fn step(probe: Probe, standing: Standing, sign: Sign) -> Pulse {

@@ -13,13 +13,13 @@ use alloc::collections::VecDeque;
 use crate::machine::Payload;
 use crate::machine::closing::{CloseReason, DrainCause, Phase};
 use crate::machine::exchange::{Ending, ExchangeId, Fact, Stage};
-use crate::machine::flow::{Gate, Shut};
+use crate::machine::flow::{Gate, Pause, Shut};
 use crate::machine::frames::ToAgent;
 use crate::machine::handshake::{self, Opening, Pending, Terms};
 use crate::machine::outbox::Outbox;
 use crate::machine::tally::Tally;
 use crate::machine::time::{Timestamp, earliest};
-use crate::wire::FrameType;
+use crate::wire::{CorrelationId, FrameType};
 
 pub use errors::{CancelError, DecisionError, SubmitError};
 pub use limits::{ProxyLatency, ProxyLimits, ProxyStats, QueueLimits};
@@ -166,6 +166,16 @@ impl<P: Payload> ProxyConnection<P> {
         }
     }
 
+    /// Whether the agent has paused the connection.
+    pub fn is_paused(&self) -> bool {
+        self.open().is_some_and(|open| open.flow.pause() == Pause::Paused)
+    }
+
+    /// Whether the agent has paused this request.
+    pub fn is_request_paused(&self, id: &CorrelationId) -> bool {
+        self.open().is_some_and(|open| open.flow.is_paused_id(id))
+    }
+
     /// What was settled in the handshake, once it is done.
     pub fn terms(&self) -> Option<Terms> {
         self.open().map(|open| open.terms)
@@ -271,7 +281,7 @@ mod tests {
     use crate::machine::correlation::{Patience, Submission};
     use crate::machine::frames::FromAgent;
     use crate::machine::handshake::{EventSet, Matching};
-    use crate::wire::{CorrelationId, EventKind};
+    use crate::wire::EventKind;
 
     fn frames(proxy: &mut ProxyConnection<u8>) -> Vec<ToAgent<u8>> {
         core::iter::from_fn(|| proxy.poll_transmit()).collect()
