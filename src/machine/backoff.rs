@@ -220,4 +220,15 @@ mod tests {
         }
         assert!(pace.ceiling() >= Duration::from_secs(4));
     }
+
+    #[test]
+    fn a_pace_at_its_last_ceiling_stays_the_same_value() {
+        let mut pace = Pace::new(TEST, None);
+        for _ in 0..4 {
+            pace.next(Attempt::Failed, MOST);
+        }
+        let before = pace;
+        pace.next(Attempt::Failed, MOST);
+        assert_eq!(pace, before);
+    }
 }
