@@ -231,4 +231,11 @@ mod tests {
         pace.next(Attempt::Failed, MOST);
         assert_eq!(pace, before);
     }
+
+    #[test]
+    fn the_defaults_are_those_that_are_documented() {
+        let Backoff { min, max, stable_after } = Backoff::default();
+        assert_eq!((min, max), (Duration::from_millis(100), Duration::from_secs(30)));
+        assert_eq!(stable_after, Duration::from_secs(10));
+    }
 }

@@ -151,6 +151,7 @@ mod tests {
         assert_eq!(histogram.quantile(0.0), Duration::from_micros(128));
         assert_eq!(histogram.quantile(-1.0), Duration::from_micros(128));
         assert_eq!(histogram.quantile(9.0), Duration::from_micros(128));
+        assert_eq!(histogram.quantile(f64::NAN), Duration::MAX);
         assert_eq!(histogram.sum(), Duration::from_micros(100));
     }
 

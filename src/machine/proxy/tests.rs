@@ -12,6 +12,7 @@ use crate::machine::correlation::{Patience, Submission};
 use crate::machine::flow::Backlog;
 use crate::machine::frames::FromAgent;
 use crate::machine::handshake::{EventSet, Matching};
+use crate::machine::keepalive::Judged;
 use crate::wire::{CancelReason, CorrelationId, EventKind, FlowAction};
 
 fn terms() -> Terms {
@@ -231,6 +232,7 @@ fn how_long_things_took_is_measured() {
 fn the_next_time_is_the_earliest_of_all() {
     let accepted = ProxyConnection::<Vec<u8>>::accept(ProxyLimits::default(), at(5));
     assert_eq!(accepted.poll_timeout(), Some(at(5).after(Duration::from_secs(10))));
+    assert_eq!(accepted.handshake(), Some(handshake::Stage::AwaitingOffer));
     let quiet = Timestamp::ZERO.after(Duration::from_secs(15));
     let mut proxy = open();
     assert_eq!(proxy.poll_timeout(), Some(quiet));
@@ -434,4 +436,16 @@ fn pongs_that_are_not_read_are_bounded_and_those_that_are_read_are_not() {
     }
     let violation = Violation::PingFlood { limit: 2 };
     assert_eq!(proxy.close_reason(), Some(&CloseReason::Violation(violation)));
+}
+
+#[test]
+// Rule: C-ALIVE-1.
+fn a_ping_that_is_not_written_yet_asks_for_the_next_one_too() {
+    let mut limits = ProxyLimits::default();
+    limits.keepalive.judged = Judged::WhoAnswered;
+    let mut proxy = open_with(limits, terms());
+    for round in 1..=3 {
+        proxy.handle_timeout(Timestamp::ZERO.after(Duration::from_secs(15 * round)));
+    }
+    assert_eq!((frames(&mut proxy), proxy.stats().pings), (alloc::vec![ToAgent::Ping { sequence: 1 }], 1));
 }
