@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -59,7 +60,7 @@ struct Harness {
     now: Timestamp,
     start: Timestamp,
     received: usize,
-    /// Bytes that came before the handshake was done.
+    /// What awaits a decision.
     offer: Option<Offer>,
     offers: u32,
     opened: bool,
@@ -139,7 +140,7 @@ impl Harness {
     }
 
     fn apply(&mut self, input: &mut Input<'_>) -> Outcome {
-        match input.byte() % 12 {
+        match input.byte() % 13 {
             0..=2 => {
                 let kind = if self.awaited { 0x01 } else { 0x02 };
                 let bytes = frame(kind, input.one_of(&OFFERS).as_bytes());
@@ -158,6 +159,13 @@ impl Harness {
             8 => self.advance(input.micros()),
             9 => self.decide(input.byte()),
             10 => {
+                // A long frame, all but its last byte.
+                let length = input.below(32).saturating_mul(4096);
+                let mut bytes = frame(if self.awaited { 0x01 } else { 0x02 }, &vec![b' '; length]);
+                bytes.pop();
+                self.receive(&bytes, u8::MAX)
+            }
+            11 => {
                 match (input.below(4), &mut self.end) {
                     (0, End::Proxy(proxy)) => proxy.close(),
                     (0, End::Agent(agent)) => agent.close(),
