@@ -319,8 +319,9 @@ impl Visitor<'_> for KeySeed<'_> {
         })
     }
 
-    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Key, E> {
-        Ok(Key::Other)
+    // The readers of whole messages take a key's bytes for its name, and both must see one id.
+    fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<Key, E> {
+        core::str::from_utf8(key).map_or(Ok(Key::Other), |key| self.visit_str(key))
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<Key, E> {
@@ -447,6 +448,17 @@ mod tests {
         let bytes = b"\x83\x01\xc0\xaecorrelation_id\xa1c\xc4\x01x\x01";
         let ids = event_ids(Encoding::MessagePack, bytes).unwrap();
         assert_eq!(ids.correlation_id, CorrelationId::from("c"));
+    }
+
+    #[cfg(feature = "msgpack")]
+    #[test]
+    fn a_key_that_is_bytes_names_the_same_field_to_every_reader() {
+        use crate::wire::{Event, EventKind};
+        // {bin "correlation_id": "c"}
+        let bytes = b"\x81\xc4\x0ecorrelation_id\xa1c";
+        let ids = event_ids(Encoding::MessagePack, bytes).unwrap();
+        let event = Event::decode(EventKind::RequestComplete, Encoding::MessagePack, bytes).unwrap();
+        assert_eq!((ids.correlation_id.as_str(), event.correlation_id().as_str()), ("c", "c"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use alloc::string::String;
 use core::fmt;
 
 pub(super) use books::{Ground, Oracle};
-pub(super) use frame::{Tap, answer_tag};
+pub(super) use frame::{Seen, Tap, answer_tag};
 
 /// The properties, by the ids under which the ledger lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
