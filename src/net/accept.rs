@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
 use crate::machine::admission::{RegistrationRefusal, Throttle, check_agent_id};
@@ -26,7 +26,7 @@ use super::proxy::{Delivery, ProxyRole};
 use super::refusals::Refusals;
 use super::shared::Shared;
 use super::side::ProxySide;
-use super::sync::{Arc, Mutex, Weak, lock};
+use super::sync::{Arc, Mutex, Weak, lock, oneshot, spawn, watch};
 
 /// Accepts agents over streams that the user brings: TLS, in-memory pipes, anything that reads
 /// and writes. Cheap to clone; the clones share their limits.
@@ -177,7 +177,7 @@ impl Acceptor {
         // Beyond this many refusals at once a peer is dropped without a word.
         let Ok(permit) = Arc::clone(&self.inner.refusing).try_acquire_owned() else { return };
         let inner = Arc::clone(&self.inner);
-        drop(tokio::spawn(async move {
+        drop(spawn(async move {
             refuse(io, &inner.config, denied).await;
             drop(permit);
         }));
@@ -199,7 +199,7 @@ impl Acceptor {
             Err(denied) => return tracing::info!(reason = denied.words(), "connection dropped"),
         };
         let this = self.clone();
-        drop(tokio::spawn(async move {
+        drop(spawn(async move {
             let limit = this.inner.config.proxy.limits.handshake_timeout;
             let mut closing = this.inner.closing.subscribe();
             let opened = tokio::select! {
@@ -302,7 +302,7 @@ impl Acceptor {
             shared.command(|core, now| core.session.drain(now, now));
         }
         let role = ProxyRole::new(Some(entry), delivery, config.request_timeout);
-        spawn(Driver::new(shared, role, io, config.linger));
+        launch(Driver::new(shared, role, io, config.linger));
     }
 }
 
@@ -332,14 +332,14 @@ pub async fn dial_forward<IO: Stream>(
     let shared = Arc::new(Shared::new(session, ProxySide::default(), clock));
     let (sender, receiver) = oneshot::channel();
     let role = ProxyRole::new(None, Delivery::Caller(sender), request_timeout);
-    spawn(Driver::new(shared, role, io, ListenerConfig::default().linger));
+    launch(Driver::new(shared, role, io, ListenerConfig::default().linger));
     receiver.await.unwrap_or(Err(AcceptError::Closed(CloseReason::TransportLost)))
 }
 
-fn spawn<IO: Stream>(driver: Driver<ProxyRole, IO>) {
+fn launch<IO: Stream>(driver: Driver<ProxyRole, IO>) {
     let span =
         tracing::info_span!("agent", agent_id = tracing::field::Empty, connection_id = tracing::field::Empty);
-    drop(tokio::spawn(driver.instrument(span)));
+    drop(spawn(driver.instrument(span)));
 }
 
 impl From<Denied> for AcceptError {

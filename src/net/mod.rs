@@ -92,7 +92,7 @@ mod signal;
 mod sockets;
 mod sync;
 mod target;
-#[cfg(test)]
+#[cfg(all(test, not(any(dialback_loom, dialback_shuttle))))]
 mod tests;
 #[cfg(feature = "tls")]
 pub mod tls;

@@ -4,7 +4,7 @@ use std::mem;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::machine::admission::{RegistrationRefusal, check_agent_id};
@@ -20,7 +20,7 @@ use super::hook::{Peer, Question, Task};
 use super::names::connection_id;
 use super::shared::{Core, Shared};
 use super::side::{Report, Slot};
-use super::sync::Arc;
+use super::sync::{Arc, oneshot, spawn, watch};
 
 /// Where a registered agent's handle goes.
 pub(crate) enum Delivery {
@@ -192,7 +192,7 @@ impl ProxyRole {
             let verdict = question.answer().await;
             shared.command(|core, _| core.side.verdict = Some(verdict));
         };
-        self.hook = Some(Task(tokio::spawn(asking.in_current_span()).abort_handle()));
+        self.hook = Some(Task(spawn(asking.in_current_span()).abort_handle()));
     }
 
     fn handle_opened(&mut self, session: &ProxySession, now: Timestamp) {

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::task::Waker;
 
-use tokio::sync::{broadcast, watch};
-
 use crate::machine::admission::RegistrationRefusal;
 use crate::machine::{Ending, ExchangeId};
 use crate::wire::{ConfigUpdateRequest, HealthState, HealthStatus, MetricsReport};
 
-use super::sync::Arc;
+use super::sync::{Arc, broadcast, watch};
 
 /// Reports that wait for a reader.
 const REPORTS: usize = 64;

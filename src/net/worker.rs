@@ -7,8 +7,6 @@ use std::pin::pin;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::runtime;
-use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::machine::{CloseReason, ConnectionState, ExchangeId, Histogram, Timestamp};
@@ -19,7 +17,7 @@ use super::crew::Crew;
 use super::driver::Role;
 use super::handler::{Context, Handler, dispatch};
 use super::shared::{Core, Load, Shared, drive};
-use super::sync::Arc;
+use super::sync::{Arc, Handle, watch};
 
 drive!(AgentSession, AgentSessionEvent, AgentSide, load);
 
@@ -66,14 +64,14 @@ pub(crate) struct AgentRole<H> {
     handler: Arc<H>,
     cancel_grace: Duration,
     crew: Arc<Crew>,
-    runtime: runtime::Handle,
+    runtime: Handle,
     errands: Vec<Errand>,
 }
 
 impl<H: Handler> AgentRole<H> {
     /// Must be called within a runtime.
     pub(super) fn new(handler: Arc<H>, cancel_grace: Duration, crew: Arc<Crew>) -> Self {
-        Self { handler, cancel_grace, crew, runtime: runtime::Handle::current(), errands: Vec::new() }
+        Self { handler, cancel_grace, crew, runtime: Handle::current(), errands: Vec::new() }
     }
 
     /// Asks the handler whether a proxy that dialled is welcome.

@@ -11,8 +11,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::machine::Timestamp;
 use crate::machine::registry::{Balance, Candidate, Fitness, HealthLimits, HealthRecord, Sign, choose};
 use crate::wire::{CorrelationId, EventKind, HealthState};
@@ -20,7 +18,7 @@ use crate::wire::{CorrelationId, EventKind, HealthState};
 use super::clock::Clock;
 use super::handle::{AgentHandle, Closed};
 use super::listener::Listener;
-use super::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, Weak, lock, read, write};
+use super::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, Weak, lock, read, spawn, watch, write};
 pub use request::{Request, RequestAnswer, RequestAsk};
 pub use view::{AgentView, ConnectionView, Totals};
 
@@ -123,7 +121,7 @@ impl Pool {
         let health = connection.shared.command(|core, _| core.side.watch_health());
         let closed = connection.closed.clone();
         let watcher = Watcher { pool: Arc::downgrade(&self.inner), id, member: Arc::downgrade(&member) };
-        drop(tokio::spawn(watcher.run(health, closed)));
+        drop(spawn(watcher.run(health, closed)));
     }
 
     /// Begins a request: chooses the connection that gets all its events.
