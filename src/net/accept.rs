@@ -262,8 +262,10 @@ impl Acceptor {
     fn close_roster(&self) -> Vec<Arc<Shared<ProxySession>>> {
         let mut roster = lock(&self.inner.roster);
         roster.closing = true;
+        let members = roster.members.values().filter_map(Weak::upgrade).collect();
+        drop(roster);
         self.inner.closing.send_replace(true);
-        roster.members.values().filter_map(Weak::upgrade).collect()
+        members
     }
 
     fn enter(&self, peer: Peer) -> Result<Entry, Denied> {

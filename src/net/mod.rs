@@ -98,6 +98,8 @@ mod tests;
 pub mod tls;
 #[cfg(unix)]
 mod unix;
+#[cfg(all(test, not(any(dialback_loom, dialback_shuttle))))]
+mod waking;
 mod worker;
 
 pub use crate::machine::Backoff;

@@ -51,6 +51,25 @@ impl Reports {
     }
 }
 
+/// What those who read reports are to be told once the lock is free, since to tell is to wake.
+pub(super) enum Notice {
+    Health(watch::Sender<Option<HealthState>>, HealthState),
+    Report(broadcast::Sender<Report>, Report),
+    /// No more will come: a sender says so when it is dropped.
+    End(Option<watch::Sender<Option<HealthState>>>, Option<broadcast::Sender<Report>>),
+}
+
+impl Notice {
+    pub(super) fn tell(self) {
+        match self {
+            Self::Health(watch, state) => drop(watch.send_replace(Some(state))),
+            // Nobody reads: that is theirs to decide.
+            Self::Report(sender, report) => drop(sender.send(report)),
+            Self::End(watch, sender) => drop((watch, sender)),
+        }
+    }
+}
+
 /// Where an exchange's caller waits.
 #[derive(Debug)]
 pub(crate) enum Slot {
@@ -101,11 +120,11 @@ impl ProxySide {
         receiver
     }
 
-    pub(super) fn set_health(&mut self, health: Box<HealthStatus>) {
+    pub(super) fn set_health(&mut self, health: Box<HealthStatus>, notices: &mut Vec<Notice>) {
         if let Some(watch) = &self.health_watch {
-            watch.send_replace(Some(health.state.clone()));
+            notices.push(Notice::Health(watch.clone(), health.state.clone()));
         }
-        self.report(Report::Health(Arc::new((*health).clone())));
+        self.report(Report::Health(Arc::new((*health).clone())), notices);
         self.health = Some(health);
     }
 
@@ -133,26 +152,27 @@ impl ProxySide {
         Reports { receiver, missed: 0 }
     }
 
-    pub(super) fn report(&mut self, report: Report) {
+    pub(super) fn report(&mut self, report: Report, notices: &mut Vec<Notice>) {
         if let Mailbox::Unused = self.reports {
             let (sender, receiver) = broadcast::channel(REPORTS);
             self.reports = Mailbox::Unread(sender, receiver);
         }
         match &self.reports {
             Mailbox::Unread(sender, _) | Mailbox::Read(sender) => {
-                // Nobody reads: that is theirs to decide.
-                let _ = sender.send(report);
+                notices.push(Notice::Report(sender.clone(), report));
             }
             Mailbox::Unused | Mailbox::Closed(_) => {}
         }
     }
 
-    pub(super) fn close(&mut self) {
-        self.health_watch = None;
-        self.reports = match mem::take(&mut self.reports) {
-            Mailbox::Unread(_, receiver) => Mailbox::Closed(Some(receiver)),
-            Mailbox::Unused | Mailbox::Read(_) => Mailbox::Closed(None),
-            Mailbox::Closed(receiver) => Mailbox::Closed(receiver),
+    pub(super) fn close(&mut self) -> Notice {
+        let (sender, unread) = match mem::take(&mut self.reports) {
+            Mailbox::Unread(sender, receiver) => (Some(sender), Some(receiver)),
+            Mailbox::Read(sender) => (Some(sender), None),
+            Mailbox::Unused => (None, None),
+            Mailbox::Closed(receiver) => (None, receiver),
         };
+        self.reports = Mailbox::Closed(unread);
+        Notice::End(self.health_watch.take(), sender)
     }
 }

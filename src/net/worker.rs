@@ -56,6 +56,8 @@ enum Errand {
     Decide(Box<PendingForward>),
     Opened(Option<Box<RegistrationResponse>>),
     Handle(Box<Receipt>, watch::Receiver<Option<CancelReason>>),
+    /// To tell a handler is to wake it.
+    Cancel(watch::Sender<Option<CancelReason>>, CancelReason),
     Closed(CloseReason),
 }
 
@@ -128,14 +130,13 @@ impl<H: Handler> Role for AgentRole<H> {
                     core.side.timed_out = core.side.timed_out.saturating_add(1);
                 }
                 if let Some(running) = core.side.running.get(&exchange) {
-                    running.cancelled.send_replace(Some(reason));
+                    self.errands.push(Errand::Cancel(running.cancelled.clone(), reason));
                 }
             }
             AgentSessionEvent::Closed(reason) => {
-                for running in core.side.running.values() {
-                    running.cancelled.send_replace(Some(CancelReason::ProxyShutdown));
+                for running in std::mem::take(&mut core.side.running).into_values() {
+                    self.errands.push(Errand::Cancel(running.cancelled, CancelReason::ProxyShutdown));
                 }
-                core.side.running.clear();
                 self.errands.push(Errand::Closed(reason));
             }
         }
@@ -153,6 +154,7 @@ impl<H: Handler> Role for AgentRole<H> {
                     self.crew.greet(shared);
                 }
                 Errand::Handle(receipt, cancelled) => self.spawn(shared, receipt, cancelled),
+                Errand::Cancel(cancelled, reason) => drop(cancelled.send_replace(Some(reason))),
                 Errand::Closed(reason) => {
                     tracing::info!(%reason, "connection closed");
                     guard(|| self.handler.on_closed(&reason));
