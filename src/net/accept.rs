@@ -49,8 +49,9 @@ struct Inner {
     /// Whether the roster is closing, to be waited on.
     closing: watch::Sender<bool>,
     refusals: Refusals,
-    /// How many connections there are, to be waited on.
-    count: watch::Sender<usize>,
+    /// That a connection has left the roster, to be waited on. It says no number: one that was
+    /// counted with the roster locked could be told after a later one.
+    left: watch::Sender<()>,
 }
 
 /// Every connection that has not ended.
@@ -110,11 +111,8 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut roster = lock(&self.acceptor.roster);
-        roster.members.remove(&self.number);
-        let count = roster.members.len();
-        drop(roster);
-        self.acceptor.count.send_replace(count);
+        lock(&self.acceptor.roster).members.remove(&self.number);
+        self.acceptor.left.send_replace(());
     }
 }
 
@@ -135,7 +133,7 @@ impl Acceptor {
             roster: Mutex::default(),
             closing: watch::Sender::new(false),
             refusals: Refusals::default(),
-            count: watch::Sender::new(0),
+            left: watch::Sender::new(()),
             config,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -253,9 +251,12 @@ impl Acceptor {
     }
 
     async fn emptied(&self) {
-        let mut count = self.inner.count.subscribe();
-        // The sender lives as long as `self`.
-        let _ = count.wait_for(|count| *count == 0).await;
+        // Subscribed before the first look, so that no leaving is missed.
+        let mut left = self.inner.left.subscribe();
+        while !lock(&self.inner.roster).members.is_empty() {
+            // The sender lives as long as `self`.
+            let _ = left.changed().await;
+        }
     }
 
     /// Admits nobody from now on, and returns who is there.
@@ -268,7 +269,7 @@ impl Acceptor {
         members
     }
 
-    fn enter(&self, peer: Peer) -> Result<Entry, Denied> {
+    pub(super) fn enter(&self, peer: Peer) -> Result<Entry, Denied> {
         self.try_enter(peer).inspect_err(|denied| self.inner.refusals.count_cause(denied.cause()))
     }
 
@@ -285,9 +286,7 @@ impl Acceptor {
         roster.last = roster.last.saturating_add(1);
         let number = roster.last;
         roster.members.insert(number, Weak::new());
-        let count = roster.members.len();
         drop(roster);
-        self.inner.count.send_replace(count);
         Ok(Entry { acceptor: Arc::clone(&self.inner), number, opening: Some(permit), began, peer })
     }
 

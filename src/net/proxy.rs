@@ -78,9 +78,10 @@ enum News {
 pub(crate) struct ProxyRole {
     request_timeout: Duration,
     progress: Progress,
+    // Before `entry`, so that whoever sees the last entry go finds no seat taken.
+    seat: Option<Seat>,
     /// The acceptor through which the agent came; `None` where we dialled.
     entry: Option<Entry>,
-    seat: Option<Seat>,
     /// The hook's task, while it is wanted.
     hook: Option<Task>,
     refusal: Option<RegistrationRefusal>,
