@@ -244,4 +244,23 @@ mod tests {
         flow.forget(&a);
         assert_eq!(flow.handle_request_signal(&b, FlowAction::Pause), Ok(()));
     }
+
+    #[test]
+    // Rule: F-CAP-1, F-PAUSE-1, F-PAUSE-2.
+    fn a_capacity_for_one_request_changes_nothing_and_a_signal_for_all_pauses_no_request() {
+        let mut flow = Flow::new(8, None, 1);
+        let a = CorrelationId::from("a");
+        let before = flow.clone();
+        let none = FlowAction::UpdateCapacity { buffer_available: 0 };
+        assert_eq!(flow.handle_request_signal(&a, none), Ok(()));
+        assert_eq!(flow, before);
+        flow.handle_connection_signal(FlowAction::Pause);
+        assert_eq!((flow.pause(), flow.is_paused_id(&a)), (Pause::Paused, false));
+        flow.handle_connection_signal(FlowAction::Resume);
+        assert_eq!(flow, before);
+        flow.handle_request_signal(&a, FlowAction::Pause).unwrap();
+        assert_eq!((flow.pause(), flow.is_paused_id(&a)), (Pause::Running, true));
+        flow.handle_request_signal(&a, FlowAction::Resume).unwrap();
+        assert_eq!(flow, before);
+    }
 }

@@ -92,12 +92,14 @@ mod signal;
 mod sockets;
 mod sync;
 mod target;
-#[cfg(test)]
+#[cfg(all(test, not(any(dialback_loom, dialback_shuttle))))]
 mod tests;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(unix)]
 mod unix;
+#[cfg(all(test, not(any(dialback_loom, dialback_shuttle))))]
+mod waking;
 mod worker;
 
 pub use crate::machine::Backoff;
