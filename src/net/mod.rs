@@ -79,6 +79,8 @@ mod handler;
 mod hook;
 mod line;
 mod listener;
+#[cfg(all(test, any(dialback_loom, dialback_shuttle)))]
+mod models;
 mod names;
 mod pool;
 mod proxy;

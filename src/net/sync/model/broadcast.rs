@@ -3,23 +3,31 @@
 use tokio::sync::broadcast as tokio;
 
 use super::Point;
+use super::task::indivisible;
 
 pub(crate) use tokio::error;
 
 pub(crate) struct Sender<T> {
-    inner: tokio::Sender<T>,
+    /// There until it is dropped.
+    inner: Option<tokio::Sender<T>>,
     point: Point,
 }
 
 impl<T: Clone> Sender<T> {
     pub(crate) fn subscribe(&self) -> Receiver<T> {
         self.point.touch();
-        Receiver { inner: self.inner.subscribe(), point: self.point.clone() }
+        Receiver { inner: self.inner().subscribe(), point: self.point.clone() }
     }
 
     pub(crate) fn send(&self, value: T) -> Result<usize, error::SendError<T>> {
         self.point.touch();
-        self.inner.send(value)
+        indivisible(|| self.inner().send(value))
+    }
+}
+
+impl<T> Sender<T> {
+    fn inner(&self) -> &tokio::Sender<T> {
+        self.inner.as_ref().unwrap()
     }
 }
 
@@ -33,6 +41,7 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.point.touch();
+        indivisible(|| drop(self.inner.take()));
     }
 }
 
@@ -51,5 +60,5 @@ impl<T: Clone> Receiver<T> {
 pub(crate) fn channel<T: Clone>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = tokio::channel(capacity);
     let point = Point::default();
-    (Sender { inner: sender, point: point.clone() }, Receiver { inner: receiver, point })
+    (Sender { inner: Some(sender), point: point.clone() }, Receiver { inner: receiver, point })
 }

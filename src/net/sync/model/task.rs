@@ -1,5 +1,6 @@
 //! Tasks, each a thread of the checker.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,8 +47,34 @@ impl Bell {
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         assert_no_lock_is_held();
-        self.ring();
+        let now = LATER.with_borrow_mut(|later| match later {
+            Some(later) => {
+                later.push(Arc::clone(&self));
+                false
+            }
+            None => true,
+        });
+        if now {
+            self.ring();
+        }
     }
+}
+
+std::thread_local! {
+    /// Whom an indivisible operation has woken. Of all the checker's threads, which take turns on one of
+    /// the system's: none of them gets a turn in such an operation.
+    static LATER: RefCell<Option<Vec<Arc<Bell>>>> = const { RefCell::new(None) };
+}
+
+/// Runs an operation on a channel, and only then rings those whom it wakes. tokio's watch channel
+/// chooses at random in what order it wakes, and no checker could follow it if it were interrupted.
+pub(super) fn indivisible<R>(operation: impl FnOnce() -> R) -> R {
+    LATER.set(Some(Vec::new()));
+    let result = operation();
+    for bell in LATER.take().unwrap_or_default() {
+        bell.ring();
+    }
+    result
 }
 
 /// Polls in this thread until the future is done.

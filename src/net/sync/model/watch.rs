@@ -3,33 +3,41 @@
 use tokio::sync::watch as tokio;
 
 use super::Point;
+use super::task::indivisible;
 
 pub(crate) use tokio::{Ref, error};
 
 #[derive(Debug)]
 pub(crate) struct Sender<T> {
-    inner: tokio::Sender<T>,
+    /// There until it is dropped.
+    inner: Option<tokio::Sender<T>>,
     point: Point,
 }
 
 impl<T> Sender<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { inner: tokio::Sender::new(value), point: Point::default() }
+        Self { inner: Some(tokio::Sender::new(value)), point: Point::default() }
     }
 
     pub(crate) fn subscribe(&self) -> Receiver<T> {
         self.point.touch();
-        Receiver { inner: self.inner.subscribe(), point: self.point.clone() }
+        Receiver { inner: self.inner().subscribe(), point: self.point.clone() }
     }
 
     pub(crate) fn send_replace(&self, value: T) -> T {
         self.point.touch();
-        self.inner.send_replace(value)
+        indivisible(|| self.inner().send_replace(value))
     }
 
     pub(crate) fn borrow(&self) -> Ref<'_, T> {
         self.point.touch();
-        self.inner.borrow()
+        self.inner().borrow()
+    }
+}
+
+impl<T> Sender<T> {
+    fn inner(&self) -> &tokio::Sender<T> {
+        self.inner.as_ref().unwrap()
     }
 }
 
@@ -43,6 +51,7 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.point.touch();
+        indivisible(|| drop(self.inner.take()));
     }
 }
 
