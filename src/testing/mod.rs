@@ -6,6 +6,8 @@
 //! After every step the [`oracle`] compares what went over the wire with what the callers were
 //! told. It keeps books of its own and never asks the sessions how they stand.
 
+#[doc(hidden)]
+pub mod inner;
 mod link;
 pub mod oracle;
 mod pair;
