@@ -93,7 +93,7 @@ impl Histogram {
     }
 
     /// The first bucket whose bound is not exceeded; the last takes all the rest.
-    fn bucket_of(micros: u64) -> usize {
+    pub(crate) fn bucket_of(micros: u64) -> usize {
         let bits = u64::BITS.saturating_sub(micros.saturating_sub(1).leading_zeros());
         (if micros == 0 { 0 } else { bits as usize }).min(BUCKETS.saturating_sub(1))
     }

@@ -10,6 +10,8 @@
 //! told. It keeps books of its own and never asks the sessions how they stand.
 
 pub mod fuzz;
+#[doc(hidden)]
+pub mod inner;
 mod link;
 pub mod oracle;
 mod pair;

@@ -114,7 +114,7 @@ fn patch_length(start: usize, limit: u32, out: &mut [u8]) -> Result<(), EncodeEr
 }
 
 /// The length field for a payload of so many bytes.
-fn header_length(payload: usize, limit: u32) -> Result<u32, FrameError> {
+pub(crate) fn header_length(payload: usize, limit: u32) -> Result<u32, FrameError> {
     let length = u64::try_from(payload).unwrap_or(u64::MAX).saturating_add(1);
     judge_length(length, limit)?;
     u32::try_from(length).map_err(|_| FrameError::TooLarge { length, limit })
