@@ -69,24 +69,24 @@ fn conversations() -> Vec<Case> {
     let unseen = || [usual(), vec![Sight::AnsweredUnseen, Sight::ToldCancelled]].concat();
     let case = |scenario, dose, states, sights| Case { scenario, dose, states, sights };
     vec![
-        case(requests("one-id", vec![A, A]), Dose::Small, 0, behind()),
-        case(requests("two-ids", vec![A, B]), Dose::Small, 0, usual()),
-        case(exact(requests("one-id-exact", vec![A, A])), Dose::Small, 0, unseen()),
-        case(forward(requests("forward", vec![A, A])), Dose::Small, 0, behind()),
-        case(exact(forward(requests("forward-exact", vec![A, A]))), Dose::Small, 0, unseen()),
-        case(Scenario { window: 1, ..requests("window-1", vec![A, A, B]) }, Dose::Medium, 0, full()),
+        case(requests("one-id", vec![A, A]), Dose::Small, 643, behind()),
+        case(requests("two-ids", vec![A, B]), Dose::Small, 1_709, usual()),
+        case(exact(requests("one-id-exact", vec![A, A])), Dose::Small, 1_395, unseen()),
+        case(forward(requests("forward", vec![A, A])), Dose::Small, 523, behind()),
+        case(exact(forward(requests("forward-exact", vec![A, A]))), Dose::Small, 1_223, unseen()),
+        case(Scenario { window: 1, ..requests("window-1", vec![A, A, B]) }, Dose::Medium, 2_349, full()),
         case(
             Scenario { window: 1, ..exact(requests("window-1-exact", vec![A, A, B])) },
             Dose::Medium,
-            0,
+            2_349,
             full(),
         ),
-        case(requests("three", vec![A, A, B]), Dose::Medium, 0, behind()),
-        case(exact(requests("three-exact", vec![A, A, B])), Dose::Medium, 0, unseen()),
+        case(requests("three", vec![A, A, B]), Dose::Medium, 8_311, behind()),
+        case(exact(requests("three-exact", vec![A, A, B])), Dose::Medium, 9_014, unseen()),
         case(
             Scenario { cancellation: false, ..requests("no-cancels", vec![A, A, B]) },
             Dose::Medium,
-            0,
+            3_202,
             vec![Answered, Abandoned, Withdrawn, LateAnswer],
         ),
         case(
@@ -95,15 +95,15 @@ fn conversations() -> Vec<Case> {
                 ..exact(requests("whole-requests", vec![A, A, B]))
             },
             Dose::Medium,
-            0,
+            26_085,
             vec![Abandoned, Withdrawn, LostWritten, Cancel],
         ),
-        case(requests("four", vec![A, A, B, B]), Dose::Full, 0, behind()),
-        case(exact(requests("four-exact", vec![A, A, B, A])), Dose::Full, 0, unseen()),
+        case(requests("four", vec![A, A, B, B]), Dose::Full, 43_622, behind()),
+        case(exact(requests("four-exact", vec![A, A, B, A])), Dose::Full, 44_689, unseen()),
         case(
             Scenario { window: 3, ..exact(forward(requests("forward-four-exact", vec![A, B, A, A]))) },
             Dose::Full,
-            0,
+            157_885,
             unseen(),
         ),
     ]
@@ -122,40 +122,35 @@ fn flow() -> Vec<Case> {
     let case =
         |scenario, dose, states, sights: &[Sight]| Case { scenario, dose, states, sights: sights.to_vec() };
     vec![
-        case(with("pause", vec![A, A], &[Pause], 2), Dose::Small, 0, &[Answered, HeldByPause]),
+        case(with("pause", vec![A, A], &[Pause], 2), Dose::Small, 2_369, &[Answered, HeldByPause]),
         case(
             with("pause-request", vec![A, B], &[PauseRequest(0)], 2),
             Dose::Small,
-            0,
+            12_968,
             &[Answered, HeldByRequestPause],
         ),
         case(
             Scenario { stated: 2, ..with("capacity", vec![A, B], &[Capacity(0), Capacity(1)], 2) },
-            Dose::Small,
-            0,
+            Dose::Medium,
+            40_486,
             &[Answered, WindowFull, LateAnswer],
         ),
         case(
             exact(with("flow-exact", vec![A, A, B], &[Pause, PauseRequest(0), Capacity(1)], 2)),
             Dose::Medium,
-            0,
+            957_488,
             &[Answered, HeldByPause, HeldByRequestPause, WindowFull],
         ),
         case(
-            with(
-                "flow",
-                vec![A, A, B],
-                &[Pause, PauseRequest(0), PauseRequest(1), Capacity(1), Capacity(0)],
-                3,
-            ),
+            with("flow", vec![A, A, B], &[Pause, PauseRequest(0), Capacity(0)], 2),
             Dose::Full,
-            0,
+            818_112,
             &[Answered, HeldByPause, HeldByRequestPause, WindowFull],
         ),
         case(
             with("last-word", vec![A, A.last_word(), A], &[PauseRequest(0)], 2),
             Dose::Medium,
-            0,
+            11_759,
             &[Answered, HeldByRequestPause],
         ),
         case(
@@ -164,7 +159,7 @@ fn flow() -> Vec<Case> {
                 ..with("slow-socket", vec![A, B, A], &[Pause], 1)
             },
             Dose::Medium,
-            0,
+            44_449,
             &[Answered, HeldByBacklog, HeldByPause],
         ),
         case(
@@ -174,7 +169,7 @@ fn flow() -> Vec<Case> {
                 ..exact(with("impatient", vec![A, A.now(), A, B.now()], &[Pause], 1))
             },
             Dose::Medium,
-            0,
+            7_153,
             &[Answered, Sight::QueueFull, Sight::WouldWait],
         ),
         case(
@@ -185,7 +180,7 @@ fn flow() -> Vec<Case> {
                 ..exact(with("agent-backlog", vec![A, A, B], &[], 0))
             },
             Dose::Medium,
-            0,
+            25_584,
             &[Answered, Sight::BacklogPause, HeldByPause, Sight::AnsweredUnseen],
         ),
     ]
@@ -206,19 +201,19 @@ fn ends() -> Vec<Case> {
         case(
             Scenario { powers: every_end, ..Scenario::new("closes", vec![A, A]) },
             Dose::Small,
-            0,
+            841,
             &[Answered, PeerClosed, TransportLost, LostWritten, LostUnwritten],
         ),
         case(
             drain("proxy-drains", vec![A, A], Powers { drain_proxy: true, ..CALM }),
             Dose::Small,
-            0,
+            906,
             &[Answered, Drained, DrainDeadline, Refused, PeerClosed],
         ),
         case(
             drain("agent-drains", vec![A, A], Powers { drain_agent: true, ..CALM }),
             Dose::Small,
-            0,
+            989,
             &[Answered, PeerDrained, PeerDrainDeadline, Drained, DrainDeadline, Refused],
         ),
         case(
@@ -235,7 +230,7 @@ fn ends() -> Vec<Case> {
                 ..Scenario::new("handshake", vec![A])
             },
             Dose::Small,
-            0,
+            6_130,
             &[Answered, HandshakeDeadline, RefusedHandshake, Sight::Violation, PeerClosed, TransportLost],
         ),
         case(
@@ -248,7 +243,7 @@ fn ends() -> Vec<Case> {
                 ..Scenario::new("forward-handshake", vec![A])
             }),
             Dose::Small,
-            0,
+            4_890,
             &[Answered, HandshakeDeadline, RefusedHandshake, Sight::Violation, PeerClosed, TransportLost],
         ),
         case(
@@ -258,7 +253,7 @@ fn ends() -> Vec<Case> {
                 Powers { drain_proxy: true, drain_agent: true, cancel: true, ..CALM },
             ),
             Dose::Medium,
-            0,
+            450_062,
             &[Answered, Drained, DrainDeadline, PeerDrained, Refused, Sight::LateAnswer],
         ),
         case(
@@ -268,7 +263,7 @@ fn ends() -> Vec<Case> {
                 Powers { drain_proxy: true, drain_agent: true, cancel: true, ..every_end },
             )),
             Dose::Full,
-            0,
+            3_777_076,
             &[Answered, Drained, DrainDeadline, PeerDrained, Refused, TransportLost, PeerClosed],
         ),
     ]
@@ -284,13 +279,13 @@ fn time() -> Vec<Case> {
         case(
             timed("deadlines", vec![A.within(1), A.within(2)]),
             Dose::Small,
-            0,
+            12_109,
             &[Answered, Expired, TimedOut, LateAnswer],
         ),
         case(
             Scenario { owed: 1, owed_age: 1, ..timed("owed", vec![A.within(1), B, A]) },
             Dose::Medium,
-            0,
+            135_666,
             &[Answered, TimedOut, LateAnswer, Unresponsive],
         ),
         case(
@@ -299,13 +294,13 @@ fn time() -> Vec<Case> {
                 ..timed("deadlines-exact", vec![A.within(1), A.within(1), B.within(2)])
             }),
             Dose::Full,
-            0,
+            1_034_564,
             &[Answered, Expired, TimedOut, LateAnswer],
         ),
         case(
             Scenario { ticks: 3, keepalive: Some(1), ..Scenario::new("silence", vec![A]) },
             Dose::Medium,
-            0,
+            59_404,
             &[Answered, Silent, Sight::Pong],
         ),
         case(
@@ -316,7 +311,7 @@ fn time() -> Vec<Case> {
                 ..Scenario::new("keepalive", vec![A.within(2)])
             },
             Dose::Full,
-            0,
+            119_493,
             &[Answered, Silent, Sight::Pong, TimedOut],
         ),
     ]
@@ -351,26 +346,31 @@ fn hostile() -> Vec<Case> {
         case(
             facing("hostile-agent", vec![A, A], &to_proxy, 1),
             Dose::Small,
-            0,
+            2_852,
             &[Answered, Pong, Stray, Violation],
         ),
         case(
             exact(facing("hostile-agent-exact", vec![A, A], &to_proxy, 2)),
             Dose::Medium,
-            0,
+            82_539,
             &[Answered, Pong, Stray, Violation],
         ),
-        case(facing("hostile-proxy", vec![A, A], &to_agent, 1), Dose::Small, 0, &[Answered, Pong, Violation]),
+        case(
+            facing("hostile-proxy", vec![A, A], &to_agent, 1),
+            Dose::Small,
+            2_842,
+            &[Answered, Pong, Violation],
+        ),
         case(
             exact(facing("hostile-proxy-exact", vec![A, A], &to_agent, 2)),
             Dose::Medium,
-            0,
+            70_810,
             &[Answered, Pong, Violation, Sight::AnsweredUnseen],
         ),
         case(
             facing("forgers", vec![A, A, B], &[ForeignAnswer(0), ForeignAnswer(1), StrayAnswer], 3),
             Dose::Full,
-            0,
+            435_472,
             &[Answered, Stray],
         ),
     ]
