@@ -405,7 +405,7 @@ fn everything() -> Vec<Case> {
         case(
             Scenario { injections: vec![Pause], ..exact(forward(all("everything-forward-exact", vec![A, A]))) },
             Dose::Full,
-            0,
+            3_619_973,
             &seen[..4],
         ),
     ]

@@ -377,6 +377,10 @@ impl View {
         if let Some(x) = number.and_then(|number| self.at(number)) {
             x.answer = true;
             x.unseen |= unseen;
+            if unseen {
+                // The observer takes note of it when it is written; the machine was done with it before.
+                x.at = At::Done;
+            }
         }
     }
 
