@@ -5,7 +5,9 @@
 
 use dialback::machine::Timestamp;
 use dialback::session::{AgentSession, AgentSettings, Grant, ProxySession, ProxySessionEvent, ProxySettings};
-use dialback::wire::{Capabilities, Encoding, EventKind, GaugeMetric, Registration};
+use dialback::wire::{
+    Capabilities, Encoding, EventKind, GaugeMetric, HealthState, HealthStatus, LoadMetrics, Registration,
+};
 
 /// Both ends of a connection that has just opened.
 fn opened(now: Timestamp) -> (ProxySession, AgentSession) {
@@ -43,5 +45,19 @@ fn a_number_is_read_as_itself_and_not_as_its_neighbour() {
         let mut bytes = Vec::new();
         Encoding::Json.encode(&gauge, &mut bytes).unwrap();
         assert_eq!(Encoding::Json.decode(&bytes), Ok(gauge));
+    }
+}
+
+#[test]
+fn a_load_without_a_mean_can_be_read() {
+    // The mean of nothing, in the arithmetic of most languages.
+    let load =
+        LoadMetrics { avg_latency_ms: f32::NAN, p99_latency_ms: f32::INFINITY, ..LoadMetrics::default() };
+    let health = HealthStatus { load: Some(load), ..HealthStatus::new("a", HealthState::Healthy, 1) };
+    for encoding in Encoding::ALL.into_iter().filter(|encoding| encoding.is_supported()) {
+        let mut bytes = Vec::new();
+        encoding.encode(&health, &mut bytes).unwrap();
+        let read: HealthStatus = encoding.decode(&bytes).unwrap();
+        assert!(read.load.unwrap().avg_latency_ms.is_nan(), "{encoding}");
     }
 }
