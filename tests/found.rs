@@ -5,7 +5,9 @@
 
 use dialback::machine::Timestamp;
 use dialback::session::{AgentSession, AgentSettings, Grant, ProxySession, ProxySessionEvent, ProxySettings};
-use dialback::wire::{Capabilities, EventKind, Registration};
+use dialback::wire::{
+    Capabilities, Encoding, EventKind, GaugeMetric, HealthState, HealthStatus, LoadMetrics, Registration,
+};
 
 /// Both ends of a connection that has just opened.
 fn opened(now: Timestamp) -> (ProxySession, AgentSession) {
@@ -34,4 +36,28 @@ fn a_read_of_no_bytes_is_no_sign_of_life() {
     assert_eq!((proxy.poll_timeout(), agent.poll_timeout()), (proxy_due, agent_due));
     proxy.handle_bytes(&[0], Timestamp::from_micros(5_000_000));
     assert!(proxy.poll_timeout() > proxy_due);
+}
+
+#[test]
+fn a_number_is_read_as_itself_and_not_as_its_neighbour() {
+    for value in [6.260011765363369e183, 5e-324, f64::MAX, 0.1] {
+        let gauge = GaugeMetric::new("g", value);
+        let mut bytes = Vec::new();
+        Encoding::Json.encode(&gauge, &mut bytes).unwrap();
+        assert_eq!(Encoding::Json.decode(&bytes), Ok(gauge));
+    }
+}
+
+#[test]
+fn a_load_without_a_mean_can_be_read() {
+    // The mean of nothing, in the arithmetic of most languages.
+    let load =
+        LoadMetrics { avg_latency_ms: f32::NAN, p99_latency_ms: f32::INFINITY, ..LoadMetrics::default() };
+    let health = HealthStatus { load: Some(load), ..HealthStatus::new("a", HealthState::Healthy, 1) };
+    for encoding in Encoding::ALL.into_iter().filter(|encoding| encoding.is_supported()) {
+        let mut bytes = Vec::new();
+        encoding.encode(&health, &mut bytes).unwrap();
+        let read: HealthStatus = encoding.decode(&bytes).unwrap();
+        assert!(read.load.unwrap().avg_latency_ms.is_nan(), "{encoding}");
+    }
 }

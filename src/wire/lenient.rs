@@ -19,6 +19,15 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Reads `null` as no number, which JSON writes so.
+pub(crate) fn null_is_nan<'de, D, F>(deserializer: D) -> Result<F, D::Error>
+where
+    D: Deserializer<'de>,
+    F: From<f32> + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(|| F::from(f32::NAN)))
+}
+
 /// One of the two spellings of an enum: its number, or an object with a tag in it.
 pub(crate) enum Spelling<T> {
     Number(i64),

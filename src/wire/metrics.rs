@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::lenient::null_default;
+use super::lenient::{null_default, null_is_nan};
 
 /// Agent to proxy: what the agent counted and measured.
 ///
@@ -121,10 +121,6 @@ pub struct HistogramBucket {
     /// How many.
     #[serde(default)]
     pub count: u64,
-}
-
-fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 fn write_bound<S: Serializer>(bound: &f64, serializer: S) -> Result<S::Ok, S::Error> {

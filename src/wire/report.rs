@@ -9,7 +9,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::lenient::{Spelling, null_default};
+use super::lenient::{Spelling, null_default, null_is_nan};
 
 /// Agent to proxy: how the agent is.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -169,12 +169,16 @@ pub struct LoadMetrics {
     /// Events that wait.
     pub queue_depth: u32,
     /// The mean time to answer, in milliseconds.
+    #[serde(deserialize_with = "null_is_nan")]
     pub avg_latency_ms: f32,
     /// The median time to answer, in milliseconds.
+    #[serde(deserialize_with = "null_is_nan")]
     pub p50_latency_ms: f32,
     /// The 95th percentile, in milliseconds.
+    #[serde(deserialize_with = "null_is_nan")]
     pub p95_latency_ms: f32,
     /// The 99th percentile, in milliseconds.
+    #[serde(deserialize_with = "null_is_nan")]
     pub p99_latency_ms: f32,
     /// Events answered.
     pub requests_processed: u64,
