@@ -1,4 +1,5 @@
 //! Every rule of docs/protocol.md stands at its code and at its test, and no other rule is cited.
+//! Every rule says what an end must, must not, should or may do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -68,4 +69,16 @@ fn every_rule_stands_at_its_code_and_at_its_test() {
         ("unknown, in tests", tests.difference(&rules).collect()),
     ]);
     assert!(wanting.values().all(Vec::is_empty), "{wanting:#?}");
+}
+
+#[test]
+fn every_rule_demands_or_allows_something() {
+    let without: Vec<&str> = PAGE
+        .split("\n- **")
+        .skip(1)
+        // A rule ends where the next one or a heading begins.
+        .map(|rule| rule.split("\n\n").next().unwrap_or_default())
+        .filter(|rule| !["MUST", "SHOULD", "MAY"].iter().any(|word| rule.contains(word)))
+        .collect();
+    assert!(without.is_empty(), "{without:#?}");
 }

@@ -545,4 +545,47 @@ mod tests {
         let mut never = Throttle::new(Rate { per_second: 1, burst: 0 }, at(0));
         assert_eq!(never.take(Timestamp::NEVER), Err(Duration::MAX));
     }
+
+    #[test]
+    fn a_token_that_two_entries_hold_is_good_for_both() {
+        let credential = Credential { agents: "waf-*".into(), token: "t".into() };
+        let policy = AdmissionPolicy {
+            credentials: Some(vec![credential.clone(), credential]),
+            ..AdmissionPolicy::default()
+        };
+        assert_eq!(policy.judge(&registration("waf-1", Some("t"))), Ok(()));
+    }
+
+    #[test]
+    // Rule: H-REFUSE-1, H-REFUSE-2.
+    fn every_refusal_has_a_name_words_and_a_time() {
+        let soon = Some(Duration::from_secs(5));
+        let later = RegistrationRefusal::Later { words: "at night".into(), after: Duration::from_secs(9) };
+        let rows = [
+            (RegistrationRefusal::Version { stated: 7 }, "version", None, "version 7 is not"),
+            (RegistrationRefusal::EmptyId, "agent_id", None, "is empty"),
+            (RegistrationRefusal::LongId { length: 200 }, "agent_id", None, "200 bytes; at most 128"),
+            (RegistrationRefusal::BadIdCharacter { at: 3 }, "agent_id", None, "byte 3"),
+            (RegistrationRefusal::Unauthorized, "unauthorized", None, "a valid auth_token"),
+            (RegistrationRefusal::WrongCertificate, "wrong_certificate", None, "client certificate"),
+            (RegistrationRefusal::NotAllowed, "not_allowed", None, "list of allowed agents"),
+            (RegistrationRefusal::AgentFull { limit: 4 }, "agent_full", soon, "4 connections already"),
+            (RegistrationRefusal::Full, "full", soon, "all the agent connections"),
+            (RegistrationRefusal::ShuttingDown, "shutting_down", soon, "shutting down"),
+            (RegistrationRefusal::Undecided, "undecided", soon, "could not decide"),
+            (RegistrationRefusal::Application("not today".into()), "application", None, "not today"),
+            (later, "application", Some(Duration::from_secs(9)), "at night"),
+        ];
+        for (refusal, cause, retry, words) in rows {
+            assert_eq!((refusal.cause(), refusal.retry_after()), (cause, retry), "{refusal:?}");
+            assert!(refusal.to_string().contains(words), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_are_documented() {
+        let policy = AdmissionPolicy::default();
+        assert_eq!(policy.judge(&registration("anybody", None)), Ok(()));
+        assert_eq!((policy.max_connections_per_agent, policy.max_connections), (4, 10_000));
+    }
 }

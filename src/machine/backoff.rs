@@ -220,4 +220,22 @@ mod tests {
         }
         assert!(pace.ceiling() >= Duration::from_secs(4));
     }
+
+    #[test]
+    fn a_pace_at_its_last_ceiling_stays_the_same_value() {
+        let mut pace = Pace::new(TEST, None);
+        for _ in 0..4 {
+            pace.next(Attempt::Failed, MOST);
+        }
+        let before = pace;
+        pace.next(Attempt::Failed, MOST);
+        assert_eq!(pace, before);
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_are_documented() {
+        let Backoff { min, max, stable_after } = Backoff::default();
+        assert_eq!((min, max), (Duration::from_millis(100), Duration::from_secs(30)));
+        assert_eq!(stable_after, Duration::from_secs(10));
+    }
 }

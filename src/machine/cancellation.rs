@@ -77,4 +77,16 @@ mod tests {
         owed.remove(Timestamp::from_micros(5), ExchangeId(1));
         assert_eq!(owed.poll_timeout(limits), Some(Timestamp::from_micros(16)));
     }
+
+    #[test]
+    fn as_many_debts_as_allowed_are_allowed() {
+        let limits = OwedLimits { count: 2, age: Duration::from_secs(1) };
+        let mut owed = Owed::new();
+        for exchange in 0..3 {
+            assert_eq!(owed.len(), exchange);
+            assert_eq!(owed.overdue(limits, Timestamp::ZERO), None);
+            owed.add(Timestamp::ZERO, ExchangeId(exchange as u64));
+        }
+        assert_eq!(owed.overdue(limits, Timestamp::ZERO), Some(Duration::ZERO));
+    }
 }

@@ -225,6 +225,11 @@ pub enum DrainCause {
     Peer,
 }
 
+impl DrainCause {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Local, Self::Peer];
+}
+
 /// Whether an open connection serves or drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
@@ -239,6 +244,11 @@ pub enum Left {
     Some,
     /// None.
     None,
+}
+
+impl Left {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Some, Self::None];
 }
 
 /// How an open connection that drains goes on (P9): total over cause, what is left, and time.
@@ -275,5 +285,56 @@ mod tests {
         let text = CloseReason::Violation(Violation::NotAHandshake(0x41)).to_string();
         assert!(text.contains("0x41") && text.contains("0x01"), "{text}");
         assert_eq!(CloseReason::Violation(Violation::RepeatedHandshake).blame(), Blame::Peer);
+    }
+
+    /// One of each, with who is to blame, whether what is made is still written, and its words.
+    #[test]
+    // Rule: C-CLOSE-2, C-VIOLATE-1.
+    fn every_reason_says_who_and_why() {
+        let (second, local, peer) = (Duration::from_secs(1), Blame::Local, Blame::Peer);
+        let rows = [
+            (CloseReason::Closed, local, true, "closed by this side"),
+            (CloseReason::Rejected, local, true, "rejected by this side"),
+            (CloseReason::Drained, local, true, "drained: this side asked"),
+            (CloseReason::DrainDeadline, local, true, "drain deadline passed"),
+            (CloseReason::PeerDrained, peer, true, "drained: the peer announced it"),
+            (CloseReason::PeerDrainDeadline, peer, true, "did not finish in time"),
+            (CloseReason::PeerClosed, peer, false, "the peer ended the stream"),
+            (CloseReason::Refused("no room".into()), peer, false, "handshake: no room"),
+            (CloseReason::HandshakeDeadline(second), peer, true, "within 1000 ms"),
+            (CloseReason::Silent(second), peer, false, "peer for 1000 ms"),
+            (CloseReason::Unresponsive { owed: 3, oldest: second }, peer, true, "owes 3 answers"),
+            (CloseReason::Violation(Violation::StalledFrame), peer, true, "not finished in time"),
+            (CloseReason::TransportLost, Blame::Transport, false, "the transport failed"),
+        ];
+        for (reason, blame, flushes, words) in rows {
+            assert_eq!((reason.blame(), reason.flushes()), (blame, flushes), "{reason:?}");
+            assert!(reason.to_string().contains(words), "{reason}");
+        }
+    }
+
+    #[test]
+    // Rule: C-VIOLATE-1.
+    fn every_violation_names_what_was_wrong() {
+        let (frame, limit) = (FrameType::Ping, 8);
+        let rows = [
+            (Violation::Frame(FrameError::TooLarge { length: 99, limit }), "99"),
+            (Violation::NotAHandshake(0x41), "type 0x41"),
+            (Violation::EarlyFrame(0x20), "type 0x20 came before"),
+            (Violation::Foreign(Dialect::Go), Dialect::Go.refusal()),
+            (Violation::Unreadable { frame, detail: "bent".into() }, "can't be read: bent"),
+            (Violation::RepeatedHandshake, "a second handshake"),
+            (Violation::WrongDirection(frame), "for the other side"),
+            (Violation::OversizePing { length: 9, limit: 8 }, "9 bytes; at most 8"),
+            (Violation::PingFlood { limit: 8 }, "more than 8 pings"),
+            (Violation::TooManyPausedRequests { limit: 8 }, "more than 8 requests"),
+            (Violation::StalledFrame, "not finished in time"),
+            (Violation::LongCorrelationId { length: 9, limit: 8 }, "9 bytes; at most 8"),
+            (Violation::UnreadableEvent { frame, detail: "bent".into() }, "could name it: bent"),
+        ];
+        for (violation, words) in rows {
+            let text = CloseReason::Violation(violation).to_string();
+            assert!(text.contains(words), "{text}");
+        }
     }
 }

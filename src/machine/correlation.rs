@@ -513,4 +513,146 @@ mod tests {
         table.settle(&"a".into(), &flow);
         assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(1)));
     }
+
+    /// A table with #1 of "a" abandoned, #2 of "a" behind it, #3 of "b" claimed, #4 of "c" ready.
+    fn mixed() -> (Correlation<Vec<u8>>, Flow) {
+        let (mut table, flow) = (Correlation::new(Matching::OneAtATime), flow());
+        for (exchange, id) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
+            let Submission { exchange, id, kind, deadline, patience, .. } = submission(exchange, id);
+            let payload = alloc::vec![0; 10];
+            let deadline = if exchange.0 == 3 { at(50) } else { deadline };
+            table.admit(Submission { exchange, id, kind, payload, deadline, patience }, &flow, at(1));
+        }
+        for exchange in [1, 3] {
+            table.apply(ExchangeId(exchange), Fact::Written, &flow, at(2)).unwrap();
+        }
+        table.apply(ExchangeId(1), Fact::Cancelled, &flow, at(9)).unwrap();
+        assert_eq!(table.inconsistency(&flow), None);
+        (table, flow)
+    }
+
+    fn at(micros: u64) -> Timestamp {
+        Timestamp::from_micros(micros)
+    }
+
+    #[test]
+    // Rule: X-MATCH-2.
+    fn what_is_where_is_told() {
+        let (table, _) = mixed();
+        assert_eq!((table.in_flight(), table.waiting(), table.waiting_bytes()), (2, 2, 20));
+        assert_eq!(table.owed().len(), 1);
+        let stages = [1, 2, 3, 4, 5].map(|exchange| table.stage(ExchangeId(exchange)));
+        let (queued, in_flight) = (Some(Stage::Queued), Some(Stage::InFlight));
+        assert_eq!(stages, [Some(Stage::Abandoned), queued, in_flight, queued, None]);
+        assert_eq!(table.next_ready(), Some(ExchangeId(4)));
+        assert_eq!(table.live(), [2, 4, 1, 3].map(ExchangeId));
+        assert_eq!(table.all_waiting(), [2, 4].map(ExchangeId));
+        assert_eq!(table.claimed(), [(ExchangeId(3), "b".into())]);
+        assert_eq!(table.of_request(&"a".into()), [2, 1].map(ExchangeId));
+        assert_eq!(table.of_request(&"x".into()), []);
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_a_lane_is_told() {
+        let (table, mut flow) = mixed();
+        let shut = |id: &str, flow: &Flow| table.lane_shut(&id.into(), flow);
+        // Another waits; one is unanswered; one is ready to go first; nobody is there.
+        let behind = Some(Shut::Behind);
+        assert_eq!(["a", "b", "c", "x"].map(|id| shut(id, &flow)), [behind, behind, behind, None]);
+        flow.handle_request_signal(&"x".into(), FlowAction::Pause).unwrap();
+        assert_eq!(shut("x", &flow), Some(Shut::RequestPaused));
+    }
+
+    #[test]
+    fn a_fact_says_since_when() {
+        let (mut table, flow) = mixed();
+        let mut since =
+            |exchange, fact| table.apply(ExchangeId(exchange), fact, &flow, at(20)).unwrap().since;
+        // Waiting and in flight since the submission, abandoned since it was given up.
+        assert_eq!(since(4, Fact::Cancelled), at(1));
+        assert_eq!(since(3, Fact::Answered), at(1));
+        assert_eq!(since(1, Fact::Answered), at(9));
+    }
+
+    #[test]
+    fn a_fact_that_changes_nothing_changes_nothing() {
+        let (table, flow) = mixed();
+        for (exchange, fact, step) in [
+            (1, Fact::Cancelled, Step::Stay),
+            (2, Fact::Answered, Step::Stray),
+            (3, Fact::DrainBegan, Step::Stay),
+        ] {
+            let mut after = table.clone();
+            let applied = after.apply(ExchangeId(exchange), fact, &flow, at(30)).unwrap();
+            assert_eq!((applied.step, applied.payload, &after), (step, None, &table));
+        }
+        assert_eq!(table.clone().apply(ExchangeId(5), Fact::Answered, &flow, at(30)), None);
+    }
+
+    #[test]
+    // Rule: X-TIME-1, X-OWED-1.
+    fn deadlines_and_debts_ask_for_attention() {
+        let limits = OwedLimits { count: 9, age: core::time::Duration::from_micros(100) };
+        let (mut table, flow) = mixed();
+        assert_eq!(table.poll_timeout(limits), Some(at(50)));
+        assert_eq!((table.overdue(at(49)), table.overdue(at(50))), (None, Some(ExchangeId(3))));
+        table.apply(ExchangeId(3), Fact::Answered, &flow, at(20)).unwrap();
+        assert_eq!(table.poll_timeout(limits), Some(at(109)));
+        assert_eq!(table.overdue(Timestamp::NEVER), None);
+        table.apply(ExchangeId(1), Fact::Answered, &flow, at(20)).unwrap();
+        assert_eq!(table.poll_timeout(limits), None);
+    }
+
+    #[test]
+    fn one_that_waits_in_the_middle_can_go() {
+        let (mut table, flow) = (Correlation::new(Matching::OneAtATime), flow());
+        for exchange in 1..=4 {
+            table.admit(submission(exchange, "a"), &flow, Timestamp::ZERO);
+        }
+        table.apply(ExchangeId(3), Fact::Cancelled, &flow, Timestamp::ZERO).unwrap();
+        assert_eq!(table.inconsistency(&flow), None);
+        assert_eq!(table.of_request(&"a".into()), [1, 2, 4].map(ExchangeId));
+        table.apply(ExchangeId(1), Fact::Cancelled, &flow, Timestamp::ZERO).unwrap();
+        assert_eq!(table.inconsistency(&flow), None);
+        assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(2)));
+    }
+
+    /// The checker itself: each way in which the tables may disagree is seen.
+    #[test]
+    fn tables_that_disagree_are_found() {
+        type Harm = fn(&mut Correlation<Vec<u8>>);
+        let harms: [(Harm, &str); 9] = [
+            (|table| table.waiting_bytes += 1, "waiting bytes"),
+            (|table| drop(table.on_wire.remove(&ExchangeId(3))), "lanes and tables differ in number"),
+            (|table| drop(table.lanes.remove("b")), "lanes and tables differ in number"),
+            (|table| drop(table.lanes.insert("x".into(), Lane::default())), "an empty lane"),
+            (|table| assert!(table.ready.pop_first().is_some()), "ready heads"),
+            (|table| assert!(table.ready.insert(ExchangeId(2))), "ready heads"),
+            (|table| assert!(table.deadlines.pop_first().is_some()), "deadlines or debts"),
+            (|table| assert!(table.deadlines.insert((at(9), ExchangeId(1)))), "deadlines or debts"),
+            (|table| table.owed.remove(at(9), ExchangeId(1)), "deadlines or debts"),
+        ];
+        for (harm, words) in harms {
+            let (mut table, flow) = mixed();
+            harm(&mut table);
+            assert_eq!(table.inconsistency(&flow), Some(words));
+        }
+        // Two of one id are right where answers match exactly, and only there.
+        let (mut table, flow) = (Correlation::new(Matching::ByExchangeId), flow());
+        for exchange in 1..=2 {
+            table.admit(submission(exchange, "a"), &flow, Timestamp::ZERO);
+            write_next(&mut table, &flow).unwrap();
+        }
+        table.matching = Matching::OneAtATime;
+        assert_eq!(table.inconsistency(&flow), Some("two unanswered events of one id"));
+    }
+
+    #[test]
+    fn only_an_answer_that_ends_or_pays_belongs_to_an_exchange() {
+        let one = ExchangeId(1);
+        assert_eq!(Matched::from_step(one, Step::Finish(End::Answered)), Matched::Ended(one));
+        assert_eq!(Matched::from_step(one, Step::Forget), Matched::Late);
+        assert_eq!(Matched::from_step(one, Step::Stray), Matched::Stray);
+        assert_eq!(Matched::from_step(one, Step::Finish(End::Lost)), Matched::Stray);
+    }
 }

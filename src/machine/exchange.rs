@@ -86,6 +86,12 @@ pub enum End {
     Lost,
 }
 
+impl End {
+    /// Every end.
+    pub const ALL: [Self; 6] =
+        [Self::Answered, Self::Expired, Self::TimedOut, Self::Cancelled, Self::Refused, Self::Lost];
+}
+
 /// What becomes of an exchange, and what is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {

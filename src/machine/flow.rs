@@ -14,6 +14,11 @@ pub enum Serving {
     Draining,
 }
 
+impl Serving {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Yes, Self::Draining];
+}
+
 /// What the agent last said about the whole connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pause {
@@ -21,6 +26,11 @@ pub enum Pause {
     Running,
     /// No event until a resume.
     Paused,
+}
+
+impl Pause {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Running, Self::Paused];
 }
 
 /// Whether the window has room.
@@ -32,6 +42,11 @@ pub enum Room {
     None,
 }
 
+impl Room {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Some, Self::None];
+}
+
 /// How many bytes wait for the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Backlog {
@@ -39,6 +54,11 @@ pub enum Backlog {
     Below,
     /// The mark or more: the peer reads slower than we write.
     Above,
+}
+
+impl Backlog {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Below, Self::Above];
 }
 
 /// Why no event may be written at the moment.
@@ -56,6 +76,12 @@ pub enum Shut {
     RequestPaused,
     /// An earlier event of this request is unanswered or waits.
     Behind,
+}
+
+impl Shut {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::Draining, Self::Paused, Self::WindowFull, Self::Backlog, Self::RequestPaused, Self::Behind];
 }
 
 /// The verdict on writing an event.
@@ -217,5 +243,24 @@ mod tests {
         assert_eq!(flow.handle_request_signal(&b, FlowAction::Pause), Err(TooManyPaused));
         flow.forget(&a);
         assert_eq!(flow.handle_request_signal(&b, FlowAction::Pause), Ok(()));
+    }
+
+    #[test]
+    // Rule: F-CAP-1, F-PAUSE-1, F-PAUSE-2.
+    fn a_capacity_for_one_request_changes_nothing_and_a_signal_for_all_pauses_no_request() {
+        let mut flow = Flow::new(8, None, 1);
+        let a = CorrelationId::from("a");
+        let before = flow.clone();
+        let none = FlowAction::UpdateCapacity { buffer_available: 0 };
+        assert_eq!(flow.handle_request_signal(&a, none), Ok(()));
+        assert_eq!(flow, before);
+        flow.handle_connection_signal(FlowAction::Pause);
+        assert_eq!((flow.pause(), flow.is_paused_id(&a)), (Pause::Paused, false));
+        flow.handle_connection_signal(FlowAction::Resume);
+        assert_eq!(flow, before);
+        flow.handle_request_signal(&a, FlowAction::Pause).unwrap();
+        assert_eq!((flow.pause(), flow.is_paused_id(&a)), (Pause::Running, true));
+        flow.handle_request_signal(&a, FlowAction::Resume).unwrap();
+        assert_eq!(flow, before);
     }
 }

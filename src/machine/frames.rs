@@ -254,3 +254,78 @@ impl<P: Payload> Weigh for ToProxy<P> {
         matches!(self, Self::Pong(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{CancelReason, EventKind};
+    use alloc::vec;
+
+    const ONE: ExchangeId = ExchangeId(1);
+
+    #[test]
+    fn a_frame_weighs_what_its_payload_does_and_only_a_pong_is_one() {
+        let (three, id, echo) = (vec![0_u8; 3], CorrelationId::from("r"), Some(ONE));
+        let (kind, frame, reason) = (EventKind::Configure, FrameType::HealthStatus, CancelReason::Manual);
+        for (frame, weight, pong) in [
+            (ToAgent::Offer(three.clone()), 3, false),
+            (ToAgent::HandshakeAnswer(three.clone()), 3, false),
+            (ToAgent::Event { kind, id: id.clone(), exchange: echo, payload: three.clone() }, 3, false),
+            (ToAgent::Pong(three.clone()), 3, true),
+            (ToAgent::Refuse(CloseReason::Drained), 0, false),
+            (ToAgent::Cancel { id: id.clone(), exchange: echo, reason }, 0, false),
+            (ToAgent::Ping { sequence: 9 }, 0, false),
+        ] {
+            assert_eq!((frame.weight(), frame.is_pong()), (weight, pong), "{frame:?}");
+        }
+        for (frame, weight, pong) in [
+            (ToProxy::Offer(three.clone()), 3, false),
+            (ToProxy::HandshakeAnswer(three.clone()), 3, false),
+            (ToProxy::Answer { id: id.clone(), echo, payload: three.clone() }, 3, false),
+            (ToProxy::Report { frame, payload: three.clone() }, 3, false),
+            (ToProxy::Pong(three), 3, true),
+            (ToProxy::Refuse(CloseReason::Drained), 0, false),
+            (ToProxy::AnswerUnseen { id, echo }, 0, false),
+            (ToProxy::Flow(FlowAction::Pause), 0, false),
+            (ToProxy::Draining, 0, false),
+            (ToProxy::Ping { sequence: 9 }, 0, false),
+        ] {
+            assert_eq!((frame.weight(), frame.is_pong()), (weight, pong), "{frame:?}");
+        }
+    }
+
+    #[test]
+    // Rule: W-TYPE-1.
+    fn every_frame_knows_the_type_it_came_under() {
+        let (id, refusal) = (CorrelationId::from("r"), || Refusal("no".into()));
+        let (kind, reason, action) = (EventKind::Configure, CancelReason::Manual, FlowAction::Pause);
+        for (frame, byte) in [
+            (FromAgent::Offer(0_u8), 0x01),
+            (FromAgent::HandshakeAnswer(Err(refusal())), 0x02),
+            (FromAgent::Answer { id: None, exchange: None, payload: 0 }, 0x20),
+            (FromAgent::Health { draining: false, payload: 0 }, 0x30),
+            (FromAgent::Report { frame: FrameType::MetricsReport, payload: 0 }, 0x31),
+            (FromAgent::Flow { id: None, action }, 0x33),
+            (FromAgent::Ping(0), 0x41),
+            (FromAgent::Pong, 0x42),
+            (FromAgent::WrongDirection(FrameType::Cancel), 0x40),
+            (FromAgent::Unreadable(FrameType::HealthStatus), 0x30),
+            (FromAgent::Unknown(0x77), 0x77),
+        ] {
+            assert_eq!(frame.type_byte(), byte, "{frame:?}");
+        }
+        for (frame, byte) in [
+            (FromProxy::Offer(0_u8), 0x01),
+            (FromProxy::HandshakeAnswer(Err(refusal())), 0x02),
+            (FromProxy::Event { exchange: ONE, kind, id: id.clone(), echo: None, payload: 0 }, 0x17),
+            (FromProxy::Cancel { id, echo: None, reason }, 0x40),
+            (FromProxy::Ping(0), 0x41),
+            (FromProxy::Pong, 0x42),
+            (FromProxy::WrongDirection(FrameType::AgentResponse), 0x20),
+            (FromProxy::Unreadable(FrameType::Cancel), 0x40),
+            (FromProxy::Unknown(0x77), 0x77),
+        ] {
+            assert_eq!(frame.type_byte(), byte, "{frame:?}");
+        }
+    }
+}

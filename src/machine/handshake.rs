@@ -87,6 +87,20 @@ pub enum Step {
     Misuse,
 }
 
+impl Step {
+    /// Every step.
+    pub const ALL: [Self; 8] = [
+        Self::Decide,
+        Self::ReplyAndOpen,
+        Self::ReplyAndClose,
+        Self::Open,
+        Self::Refused,
+        Self::Violation,
+        Self::TooSlow,
+        Self::Misuse,
+    ];
+}
+
 /// The handshake's table (P7): total over every stage and input.
 // Rule: H-ORDER-1.
 pub const fn step(stage: Stage, input: Input) -> Step {
@@ -161,6 +175,11 @@ pub enum Matching {
     OneAtATime,
     /// The agent echoes exchange ids: answers match exactly, events of one id are pipelined.
     ByExchangeId,
+}
+
+impl Matching {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::OneAtATime, Self::ByExchangeId];
 }
 
 /// What the handshake settled, as far as a proxy's machine needs to know it.
@@ -297,5 +316,49 @@ mod tests {
             seen = seen.with(kind);
         }
         assert_eq!(seen, EventSet::all());
+    }
+
+    #[test]
+    fn the_numbers_of_an_opening() {
+        let (limit, began) = (Duration::from_micros(7), Timestamp::from_micros(3));
+        let mut opening = Opening::accepter(limit, began);
+        assert_eq!((opening.limit(), opening.deadline()), (limit, Timestamp::from_micros(10)));
+        assert_eq!(opening.take_offer(), None);
+        assert_eq!(opening.violation(0x41), Violation::NotAHandshake(0x41));
+        assert!(!opening.decidable(Input::Accept) && !opening.decidable(Input::Reject));
+        opening.decide(5);
+        assert_eq!(
+            (opening.stage(), opening.take_offer(), opening.take_offer()),
+            (Stage::Deciding, Some(5), None)
+        );
+        assert_eq!(opening.violation(0x41), Violation::EarlyFrame(0x41));
+        assert!(opening.decidable(Input::Accept) && opening.decidable(Input::Reject));
+        let dialer = Opening::<u8>::dialer(limit, began);
+        assert_eq!(
+            (dialer.stage(), dialer.violation(1)),
+            (Stage::AwaitingAnswer, Violation::NotAHandshake(1))
+        );
+    }
+
+    #[test]
+    // Rule: H-REFUSE-1.
+    fn who_dialled_is_told_why_unless_it_was_or_is_gone() {
+        let accepter = Opening::<u8>::accepter(Duration::ZERO, Timestamp::ZERO);
+        let dialer = Opening::<u8>::dialer(Duration::ZERO, Timestamp::ZERO);
+        for (reason, owed) in [
+            (CloseReason::HandshakeDeadline(Duration::ZERO), true),
+            (CloseReason::Drained, true),
+            (CloseReason::Rejected, false),
+            (CloseReason::PeerClosed, false),
+        ] {
+            assert_eq!(accepter.owes_refusal(&reason), owed, "{reason}");
+            assert!(!dialer.owes_refusal(&reason), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_named_twice_is_in_the_set() {
+        let set = EventSet::default().with(EventKind::Configure);
+        assert_eq!(set.with(EventKind::Configure), set);
     }
 }

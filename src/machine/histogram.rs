@@ -127,4 +127,41 @@ mod tests {
         histogram.merge(&half);
         assert_eq!((histogram.count(), histogram.mean()), (2_000, half.mean()));
     }
+
+    #[test]
+    fn the_smallest_and_the_longest_have_buckets() {
+        let mut histogram = Histogram::default();
+        histogram.record(Duration::ZERO);
+        histogram.record(Duration::from_micros(1));
+        histogram.record(Duration::from_micros(2));
+        histogram.record(Duration::from_micros(3));
+        histogram.record(Duration::MAX);
+        let counted: alloc::vec::Vec<_> = histogram.buckets().filter(|(_, count)| *count > 0).collect();
+        let last = Duration::from_micros(1 << 39);
+        let micros = Duration::from_micros;
+        assert_eq!(counted, [(micros(1), 2), (micros(2), 1), (micros(4), 1), (last, 1)]);
+        assert_eq!((histogram.buckets().count(), histogram.count()), (BUCKETS, 5));
+        assert_eq!(histogram.sum(), Duration::from_micros(u64::MAX));
+    }
+
+    #[test]
+    fn a_share_of_none_is_bounded_by_the_first_bucket_with_anything_in_it() {
+        let mut histogram = Histogram::default();
+        histogram.record(Duration::from_micros(100));
+        assert_eq!(histogram.quantile(0.0), Duration::from_micros(128));
+        assert_eq!(histogram.quantile(-1.0), Duration::from_micros(128));
+        assert_eq!(histogram.quantile(9.0), Duration::from_micros(128));
+        assert_eq!(histogram.quantile(f64::NAN), Duration::MAX);
+        assert_eq!(histogram.sum(), Duration::from_micros(100));
+    }
+
+    #[test]
+    fn the_mean_is_of_all_that_was_counted() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.mean(), Duration::ZERO);
+        for micros in [1, 1, 1, 9] {
+            histogram.record(Duration::from_micros(micros));
+        }
+        assert_eq!(histogram.mean(), Duration::from_micros(3));
+    }
 }

@@ -71,6 +71,12 @@ pub enum WorkStep {
     Misuse,
 }
 
+impl WorkStep {
+    /// Every step.
+    pub const ALL: [Self; 7] =
+        [Self::Stay, Self::Deliver, Self::AnswerUnseen, Self::Skip, Self::Tell, Self::Answer, Self::Misuse];
+}
+
 /// The agent's table (P1, P3): total over every state and fact.
 // Rule: X-ONCE-1.
 pub const fn step(work: Work, fact: WorkFact) -> WorkStep {
@@ -106,6 +112,11 @@ pub enum Signal {
     Paused,
 }
 
+impl Signal {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Resumed, Self::Paused];
+}
+
 /// How full the backlog is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
@@ -115,6 +126,11 @@ pub enum Level {
     Between,
     /// At the high mark or over it.
     High,
+}
+
+impl Level {
+    /// Every level.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Between, Self::High];
 }
 
 /// When to pause and when to resume (P5 from the agent's side): two marks, so that one event
@@ -507,5 +523,110 @@ mod tests {
             signals.extend(inbox.signal_due());
         }
         assert_eq!(signals, [FlowAction::Pause, FlowAction::Resume]);
+    }
+
+    fn limited(saturated: usize, saturated_bytes: usize) -> Inbox<Vec<u8>> {
+        Inbox::new(InboxLimits { running: 1, saturated, saturated_bytes, ..InboxLimits::default() })
+    }
+
+    fn bytes(exchange: u64, id: &str, payload: usize) -> Arrival<Vec<u8>> {
+        let Arrival { exchange, id, echo, kind, .. } = arrival(exchange, id);
+        Arrival { exchange, id, echo, kind, payload: alloc::vec![0; payload] }
+    }
+
+    #[test]
+    // Rule: F-AGENT-1.
+    fn it_is_saturated_by_number_or_by_bytes_that_wait() {
+        let mut inbox = limited(2, 1_000);
+        inbox.arrive(bytes(1, "a", 1));
+        assert!(!inbox.is_saturated());
+        inbox.arrive(bytes(2, "a", 1));
+        assert!(inbox.is_saturated());
+        let mut inbox = limited(100, 10);
+        inbox.arrive(bytes(1, "a", 9));
+        assert!(!inbox.is_saturated());
+        inbox.arrive(bytes(2, "a", 1));
+        assert!(inbox.is_saturated());
+        // What runs, or is cancelled, waits no more.
+        assert!(inbox.next_turn().is_some());
+        assert!(!inbox.is_saturated());
+        inbox.arrive(bytes(3, "b", 9));
+        assert!(inbox.is_saturated());
+        inbox.cancel(&"b".into(), None);
+        assert!(!inbox.is_saturated());
+        assert_eq!(inbox.inconsistency(), None);
+    }
+
+    #[test]
+    fn what_is_where_is_told() {
+        let mut inbox = limited(100, 1_000);
+        for (exchange, id) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
+            assert!(inbox.arrive(bytes(exchange, id, 5)));
+        }
+        assert!(!inbox.arrive(bytes(3, "z", 5)), "its id is live");
+        assert_eq!((inbox.has(&"b".into()), inbox.has(&"z".into())), (true, false));
+        assert!(inbox.next_turn().is_some() && inbox.next_turn().is_none());
+        assert_eq!(inbox.cancel(&"a".into(), None), [ExchangeId(1)]);
+        assert_eq!((inbox.unanswered(), inbox.running()), (4, 1));
+        let work = [1, 2, 3, 5].map(|exchange| inbox.work(ExchangeId(exchange)));
+        assert_eq!(work, [Some(Work::Told), Some(Work::Skipped), Some(Work::Waiting), None]);
+        assert_eq!(inbox.inconsistency(), None);
+        // Answering lets the skipped one behind it go, and then the next lane.
+        assert!(inbox.answer(ExchangeId(1)).is_some());
+        assert!(matches!(inbox.next_turn(), Some(Turn::AnswerUnseen { .. })));
+        assert!(!inbox.has(&"a".into()));
+        assert!(matches!(inbox.next_turn(), Some(Turn::Deliver(Arrival { exchange: ExchangeId(3), .. }))));
+        assert_eq!(inbox.inconsistency(), None);
+    }
+
+    #[test]
+    fn at_least_one_event_runs() {
+        let mut inbox = Inbox::new(InboxLimits { running: 0, ..InboxLimits::default() });
+        inbox.arrive(arrival(1, "a"));
+        inbox.arrive(arrival(2, "b"));
+        assert_eq!((turn(&mut inbox), turn(&mut inbox)), (Some(1), None));
+    }
+
+    #[test]
+    fn the_signal_is_the_last_one_sent() {
+        let mut inbox = Inbox::new(InboxLimits { high_mark: 2, low_mark: 0, ..InboxLimits::default() });
+        assert_eq!((inbox.signal(), inbox.signal_due()), (Signal::Resumed, None));
+        inbox.arrive(arrival(1, "a"));
+        assert_eq!(inbox.signal_due(), None);
+        inbox.arrive(arrival(2, "b"));
+        assert_eq!((inbox.signal_due(), inbox.signal()), (Some(FlowAction::Pause), Signal::Paused));
+        assert_eq!(inbox.signal_due(), None);
+    }
+
+    impl<P> Inbox<P> {
+        /// Makes the tables disagree, for tests of those who ask.
+        pub(crate) fn harm(&mut self) {
+            self.waiting_bytes += 1;
+        }
+    }
+
+    /// The checker itself: each way in which the tables may disagree is seen.
+    #[test]
+    fn tables_that_disagree_are_found() {
+        type Harm = fn(&mut Inbox<Vec<u8>>);
+        let harms: [(Harm, &str); 7] = [
+            (Inbox::harm, "waiting bytes"),
+            (|inbox| drop(inbox.lanes.pop_first()), "lanes and jobs differ in number"),
+            (|inbox| drop(inbox.jobs.pop_first()), "lanes and jobs differ in number"),
+            (|inbox| assert!(inbox.heads.pop_first().is_some()), "heads"),
+            (|inbox| assert!(inbox.heads.insert(ExchangeId(2))), "heads"),
+            (|inbox| assert!(inbox.running.pop_first().is_some()), "heads"),
+            (|inbox| assert!(inbox.running.insert(ExchangeId(2))), "running"),
+        ];
+        for (harm, words) in harms {
+            let mut inbox = limited(100, 1_000);
+            for (exchange, id) in [(1, "a"), (2, "a"), (3, "b")] {
+                inbox.arrive(bytes(exchange, id, 5));
+            }
+            assert!(inbox.next_turn().is_some());
+            assert_eq!(inbox.inconsistency(), None);
+            harm(&mut inbox);
+            assert_eq!(inbox.inconsistency(), Some(words));
+        }
     }
 }

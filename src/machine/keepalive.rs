@@ -94,6 +94,11 @@ pub enum Pulse {
     GiveUp,
 }
 
+impl Pulse {
+    /// Every pulse.
+    pub const ALL: [Self; 3] = [Self::Rearm, Self::Ask, Self::GiveUp];
+}
+
 /// The keepalive's table (P12): total over every state, standing and sign.
 // Rule: C-ALIVE-1.
 pub const fn step(probe: Probe, standing: Standing, sign: Sign) -> Pulse {
@@ -269,5 +274,44 @@ mod tests {
         let mut keepalive = Keepalive::new(KeepaliveLimits::default(), at(0));
         assert_eq!(keepalive.handle_timeout(false, at(15)), Due::Nothing);
         assert_eq!(keepalive.poll_timeout(), Some(at(30)));
+    }
+
+    #[test]
+    fn without_an_interval_nothing_is_asked() {
+        let limits = KeepaliveLimits { interval: None, ..KeepaliveLimits::default() };
+        let mut keepalive = Keepalive::new(limits, at(0));
+        assert_eq!(keepalive.poll_timeout(), None);
+        assert_eq!(keepalive.handle_timeout(true, at(9_999)), Due::Nothing);
+        assert_eq!(silence(limits), limits.timeout);
+        assert_eq!(silence(KeepaliveLimits::default()), Duration::from_secs(30));
+    }
+
+    #[test]
+    // Rule: C-ALIVE-2.
+    fn a_new_half_frame_has_time_of_its_own() {
+        let limits = KeepaliveLimits { interval: None, ..KeepaliveLimits::default() };
+        let mut keepalive = Keepalive::new(limits, at(0));
+        keepalive.handle_partial(true, false, at(1));
+        assert_eq!(keepalive.poll_timeout(), Some(at(61)));
+        // The rest of it came, and the start of another.
+        keepalive.handle_partial(true, true, at(5));
+        assert_eq!(keepalive.poll_timeout(), Some(at(65)));
+        keepalive.handle_partial(false, true, at(6));
+        assert_eq!(keepalive.poll_timeout(), None);
+        assert_eq!(keepalive.handle_timeout(true, at(99)), Due::Nothing);
+    }
+
+    #[test]
+    fn half_a_frame_that_we_do_not_read_costs_no_time() {
+        let limits = KeepaliveLimits { interval: None, ..KeepaliveLimits::default() };
+        let mut keepalive = Keepalive::new(limits, at(0));
+        keepalive.handle_partial(true, false, at(1));
+        let before = keepalive.clone();
+        assert_eq!(keepalive.handle_timeout(false, at(60)), Due::Nothing);
+        assert_eq!(keepalive, before, "it was too early for anything");
+        assert_eq!(keepalive.handle_timeout(false, at(61)), Due::Nothing);
+        assert_eq!(keepalive.poll_timeout(), Some(at(121)));
+        assert_eq!(keepalive.handle_timeout(true, at(120)), Due::Nothing);
+        assert_eq!(keepalive.handle_timeout(true, at(121)), Due::StalledFrame);
     }
 }

@@ -73,3 +73,13 @@ impl Payload for u8 {
         1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_as_large_as_what_it_holds() {
+        assert_eq!((alloc::vec![0_u8; 7].size(), 7_u8.size()), (7, 1));
+    }
+}

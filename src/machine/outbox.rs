@@ -131,4 +131,13 @@ mod tests {
         let long = outbox.push_pong(alloc::vec![0, 0], limits, |_| Byte(b'p'));
         assert_eq!(long, Err(Violation::OversizePing { length: 2, limit: 1 }));
     }
+
+    #[test]
+    // Rule: C-PING-2.
+    fn a_payload_as_long_as_allowed_is_echoed() {
+        let limits = ControlLimits { ping_payload: 2, ..ControlLimits::default() };
+        let mut outbox = Outbox::new();
+        assert_eq!(outbox.push_pong(alloc::vec![0, 0], limits, |_| Byte(b'p')), Ok(()));
+        assert!(outbox.any(|byte| byte.0 == b'p') && !outbox.any(|byte| byte.0 == b'x'));
+    }
 }

@@ -345,4 +345,65 @@ mod tests {
         record.handle_sign(Sign::Answered, limits, at(25));
         assert_eq!(record.health(), Health::Healthy);
     }
+
+    #[test]
+    fn a_rest_is_told_by_the_agent_too_and_counts_from_its_beginning() {
+        let limits = HealthLimits { failures: 2, rest: Duration::from_secs(10) };
+        let mut record = HealthRecord::default();
+        record.handle_sign(Sign::SaidDegraded, limits, at(1));
+        assert_eq!(record.fitness(limits, at(1)), Fitness::Degraded);
+        record.handle_chosen(at(1));
+        assert_eq!(record.health(), Health::Degraded);
+        record.handle_sign(Sign::SaidUnhealthy, limits, at(2));
+        assert_eq!(record.health(), Health::Resting);
+        // Told again, the rest goes on from where it began.
+        record.handle_sign(Sign::SaidUnhealthy, limits, at(8));
+        assert_eq!(
+            (record.fitness(limits, at(11)), record.fitness(limits, at(12))),
+            (Fitness::Unfit, Fitness::Degraded)
+        );
+    }
+
+    #[test]
+    fn only_time_outs_in_a_row_count() {
+        let limits = HealthLimits { failures: 2, ..HealthLimits::default() };
+        for relief in [Sign::Answered, Sign::SaidHealthy] {
+            let mut record = HealthRecord::default();
+            for sign in [Sign::Failed, relief, Sign::Failed] {
+                record.handle_sign(sign, limits, at(1));
+            }
+            assert_eq!(record.health(), Health::Healthy);
+            record.handle_sign(Sign::FailedTooOften, limits, at(1));
+            assert_eq!(record.health(), Health::Resting);
+        }
+        // What the agent says of being degraded makes no failure undone.
+        let mut record = HealthRecord::default();
+        for sign in [Sign::Failed, Sign::SaidDegraded, Sign::Failed] {
+            record.handle_sign(sign, limits, at(1));
+        }
+        assert_eq!(record.health(), Health::Resting);
+    }
+
+    #[test]
+    fn draws_are_those_of_the_published_generator() {
+        // SplitMix64 with the state 1234567, its first three outputs.
+        let outputs = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!([1, 2, 3].map(|ticket| mix(1_234_567, ticket)), outputs);
+    }
+
+    #[test]
+    fn of_two_draws_the_lighter_is_taken_and_the_first_of_equals() {
+        let all = candidates(&[5, 1, 3]);
+        for ticket in 0..200 {
+            let one = |seed| choose(&all, Balance::Random { seed }, ticket).unwrap();
+            let (first, second) = (one(4), one(!4));
+            let lighter = if all[second].load < all[first].load { second } else { first };
+            assert_eq!(choose(&all, Balance::PowerOfTwo { seed: 4 }, ticket), Some(lighter));
+        }
+        let equal = candidates(&[2, 2, 2]);
+        for ticket in 0..50 {
+            let first = choose(&equal, Balance::Random { seed: 4 }, ticket);
+            assert_eq!(choose(&equal, Balance::PowerOfTwo { seed: 4 }, ticket), first);
+        }
+    }
 }

@@ -51,3 +51,33 @@ impl<T> DerefMut for Tally<T> {
         &mut self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// Keeps what it is given to hash.
+    #[derive(Default)]
+    struct Seen(Vec<u8>);
+
+    impl Hasher for Seen {
+        fn finish(&self) -> u64 {
+            0
+        }
+
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+    }
+
+    #[test]
+    fn it_is_no_part_of_what_is_compared_or_hashed() {
+        let mut tally = Tally::new(1_u64);
+        *tally += 1;
+        assert_eq!((*tally, tally), (2, Tally::new(7)));
+        let mut seen = Seen::default();
+        tally.hash(&mut seen);
+        assert!(seen.0.is_empty());
+    }
+}

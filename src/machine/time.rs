@@ -75,6 +75,7 @@ pub(crate) fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Tim
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn arithmetic_saturates_at_both_ends() {
@@ -89,5 +90,11 @@ mod tests {
         assert_eq!(earliest(Some(b), Some(a)), Some(a));
         assert_eq!(earliest(None, Some(a)), Some(a));
         assert_eq!(earliest(None, None), None);
+    }
+
+    #[test]
+    fn frames_carry_whole_milliseconds() {
+        assert_eq!(Timestamp::from_micros(2_999).as_millis(), 2);
+        assert_eq!(Timestamp::from_micros(2_999).to_string(), "2999us");
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
 use crate::machine::admission::{RegistrationRefusal, Throttle, check_agent_id};
@@ -26,7 +26,7 @@ use super::proxy::{Delivery, ProxyRole};
 use super::refusals::Refusals;
 use super::shared::Shared;
 use super::side::ProxySide;
-use super::sync::{Arc, Mutex, Weak, lock};
+use super::sync::{Arc, Mutex, Weak, lock, oneshot, spawn, watch};
 
 /// Accepts agents over streams that the user brings: TLS, in-memory pipes, anything that reads
 /// and writes. Cheap to clone; the clones share their limits.
@@ -49,8 +49,9 @@ struct Inner {
     /// Whether the roster is closing, to be waited on.
     closing: watch::Sender<bool>,
     refusals: Refusals,
-    /// How many connections there are, to be waited on.
-    count: watch::Sender<usize>,
+    /// That a connection has left the roster, to be waited on. It says no number: one that was
+    /// counted with the roster locked could be told after a later one.
+    left: watch::Sender<()>,
 }
 
 /// Every connection that has not ended.
@@ -110,11 +111,8 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut roster = lock(&self.acceptor.roster);
-        roster.members.remove(&self.number);
-        let count = roster.members.len();
-        drop(roster);
-        self.acceptor.count.send_replace(count);
+        lock(&self.acceptor.roster).members.remove(&self.number);
+        self.acceptor.left.send_replace(());
     }
 }
 
@@ -135,7 +133,7 @@ impl Acceptor {
             roster: Mutex::default(),
             closing: watch::Sender::new(false),
             refusals: Refusals::default(),
-            count: watch::Sender::new(0),
+            left: watch::Sender::new(()),
             config,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -177,7 +175,7 @@ impl Acceptor {
         // Beyond this many refusals at once a peer is dropped without a word.
         let Ok(permit) = Arc::clone(&self.inner.refusing).try_acquire_owned() else { return };
         let inner = Arc::clone(&self.inner);
-        drop(tokio::spawn(async move {
+        drop(spawn(async move {
             refuse(io, &inner.config, denied).await;
             drop(permit);
         }));
@@ -199,7 +197,7 @@ impl Acceptor {
             Err(denied) => return tracing::info!(reason = denied.words(), "connection dropped"),
         };
         let this = self.clone();
-        drop(tokio::spawn(async move {
+        drop(spawn(async move {
             let limit = this.inner.config.proxy.limits.handshake_timeout;
             let mut closing = this.inner.closing.subscribe();
             let opened = tokio::select! {
@@ -253,20 +251,25 @@ impl Acceptor {
     }
 
     async fn emptied(&self) {
-        let mut count = self.inner.count.subscribe();
-        // The sender lives as long as `self`.
-        let _ = count.wait_for(|count| *count == 0).await;
+        // Subscribed before the first look, so that no leaving is missed.
+        let mut left = self.inner.left.subscribe();
+        while !lock(&self.inner.roster).members.is_empty() {
+            // The sender lives as long as `self`.
+            let _ = left.changed().await;
+        }
     }
 
     /// Admits nobody from now on, and returns who is there.
     fn close_roster(&self) -> Vec<Arc<Shared<ProxySession>>> {
         let mut roster = lock(&self.inner.roster);
         roster.closing = true;
+        let members = roster.members.values().filter_map(Weak::upgrade).collect();
+        drop(roster);
         self.inner.closing.send_replace(true);
-        roster.members.values().filter_map(Weak::upgrade).collect()
+        members
     }
 
-    fn enter(&self, peer: Peer) -> Result<Entry, Denied> {
+    pub(super) fn enter(&self, peer: Peer) -> Result<Entry, Denied> {
         self.try_enter(peer).inspect_err(|denied| self.inner.refusals.count_cause(denied.cause()))
     }
 
@@ -283,9 +286,7 @@ impl Acceptor {
         roster.last = roster.last.saturating_add(1);
         let number = roster.last;
         roster.members.insert(number, Weak::new());
-        let count = roster.members.len();
         drop(roster);
-        self.inner.count.send_replace(count);
         Ok(Entry { acceptor: Arc::clone(&self.inner), number, opening: Some(permit), began, peer })
     }
 
@@ -302,7 +303,7 @@ impl Acceptor {
             shared.command(|core, now| core.session.drain(now, now));
         }
         let role = ProxyRole::new(Some(entry), delivery, config.request_timeout);
-        spawn(Driver::new(shared, role, io, config.linger));
+        launch(Driver::new(shared, role, io, config.linger));
     }
 }
 
@@ -332,14 +333,14 @@ pub async fn dial_forward<IO: Stream>(
     let shared = Arc::new(Shared::new(session, ProxySide::default(), clock));
     let (sender, receiver) = oneshot::channel();
     let role = ProxyRole::new(None, Delivery::Caller(sender), request_timeout);
-    spawn(Driver::new(shared, role, io, ListenerConfig::default().linger));
+    launch(Driver::new(shared, role, io, ListenerConfig::default().linger));
     receiver.await.unwrap_or(Err(AcceptError::Closed(CloseReason::TransportLost)))
 }
 
-fn spawn<IO: Stream>(driver: Driver<ProxyRole, IO>) {
+fn launch<IO: Stream>(driver: Driver<ProxyRole, IO>) {
     let span =
         tracing::info_span!("agent", agent_id = tracing::field::Empty, connection_id = tracing::field::Empty);
-    drop(tokio::spawn(driver.instrument(span)));
+    drop(spawn(driver.instrument(span)));
 }
 
 impl From<Denied> for AcceptError {

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::machine::{AnswerError, ConnectionState, Timestamp};
 use crate::session::AgentSession;
 use crate::wire::{HealthState, HealthStatus, LoadMetrics, MetricsReport};
@@ -12,7 +10,7 @@ use crate::wire::{HealthState, HealthStatus, LoadMetrics, MetricsReport};
 use super::agent::AgentConfig;
 use super::line::{Line, Tally};
 use super::shared::Shared;
-use super::sync::{Arc, Mutex, lock};
+use super::sync::{Arc, Mutex, lock, watch};
 
 /// The connections of one agent, to however many proxies.
 pub(super) struct Crew {

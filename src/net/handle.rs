@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::machine::{CloseReason, ConnectionState, ProxyLatency, ProxyStats, Shut};
 use crate::session::ProxySession;
@@ -17,7 +16,7 @@ use super::ask::Ask;
 use super::hook::Peer;
 use super::shared::{Load, Shared, Traffic, drive};
 use super::side::{ProxySide, Report, Reports};
-use super::sync::Arc;
+use super::sync::{Arc, watch};
 
 drive!(ProxySession, crate::session::ProxySessionEvent, ProxySide, load);
 

@@ -2,14 +2,14 @@
 
 use std::future::Future;
 
-use tokio::sync::watch;
-
 use crate::machine::CloseReason;
 use crate::wire::{
     Answer, CancelReason, Configure, CorrelationId, Event, ForwardRequest, GuardrailInspect,
     RegistrationResponse, RequestBodyChunk, RequestComplete, RequestHeaders, ResponseBodyChunk,
     ResponseHeaders, WebSocketFrame,
 };
+
+use super::sync::watch;
 
 /// Answers events. Every method has a default that allows; write those for the kinds of event
 /// that the agent registers for.

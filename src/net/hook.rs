@@ -7,12 +7,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::task::AbortHandle;
 
 use crate::machine::admission::RegistrationRefusal;
 use crate::wire::{Capabilities, Registration, Token};
 
-use super::sync::Arc;
+use super::sync::{AbortHandle, Arc};
 use super::worker::catch;
 
 /// A future in a box.

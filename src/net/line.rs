@@ -139,13 +139,16 @@ impl Line {
         connection.map_or(past, |shared| past.plus(Tally::of(&shared)))
     }
 
-    fn attach(&self, shared: &Arc<Shared<AgentSession>>) {
+    pub(super) fn attach(&self, shared: &Arc<Shared<AgentSession>>) {
         let before = lock(&self.desk).connection.clone();
         let seen = before.map(|shared| Tally::of(&shared)).unwrap_or_default();
         let mut desk = lock(&self.desk);
         desk.past = desk.past.plus(Tally { running: 0, unanswered: 0, ..seen });
-        desk.connection = Some(Arc::clone(shared));
+        let before = desk.connection.replace(Arc::clone(shared));
         desk.state = LinkState::Connected(ConnectionState::Opening);
+        drop(desk);
+        // With the lock free: what hangs on it, its driver's waker for instance, is not known here.
+        drop(before);
     }
 
     fn set(&self, state: LinkState) {

@@ -79,6 +79,8 @@ mod handler;
 mod hook;
 mod line;
 mod listener;
+#[cfg(all(test, any(dialback_loom, dialback_shuttle)))]
+mod models;
 mod names;
 mod pool;
 mod proxy;
@@ -92,12 +94,14 @@ mod signal;
 mod sockets;
 mod sync;
 mod target;
-#[cfg(test)]
+#[cfg(all(test, not(any(dialback_loom, dialback_shuttle))))]
 mod tests;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(unix)]
 mod unix;
+#[cfg(all(test, not(any(dialback_loom, dialback_shuttle))))]
+mod waking;
 mod worker;
 
 pub use crate::machine::Backoff;

@@ -4,7 +4,7 @@ use std::mem;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::machine::admission::{RegistrationRefusal, check_agent_id};
@@ -19,8 +19,8 @@ use super::handle::{AgentHandle, Connection, Identity};
 use super::hook::{Peer, Question, Task};
 use super::names::connection_id;
 use super::shared::{Core, Shared};
-use super::side::{Report, Slot};
-use super::sync::Arc;
+use super::side::{Notice, Report, Slot};
+use super::sync::{Arc, oneshot, spawn, watch};
 
 /// Where a registered agent's handle goes.
 pub(crate) enum Delivery {
@@ -37,10 +37,11 @@ enum Place {
 }
 
 impl Place {
-    /// Back to where it came from, for the news that there will be no handle.
+    /// Back to where it came from, for the news that there will be no handle. It is not dropped
+    /// here, with the lock held: that may wake who waits for it.
     fn give_up(self) -> Progress {
         match self {
-            Self::Queue(_) => Progress::Told,
+            Self::Queue(permit) => Progress::Opening(Delivery::Queue(permit.release())),
             Self::Caller(caller) => Progress::Opening(Delivery::Caller(caller)),
         }
     }
@@ -77,13 +78,15 @@ enum News {
 pub(crate) struct ProxyRole {
     request_timeout: Duration,
     progress: Progress,
+    // Before `entry`, so that whoever sees the last entry go finds no seat taken.
+    seat: Option<Seat>,
     /// The acceptor through which the agent came; `None` where we dialled.
     entry: Option<Entry>,
-    seat: Option<Seat>,
     /// The hook's task, while it is wanted.
     hook: Option<Task>,
     refusal: Option<RegistrationRefusal>,
     news: Option<News>,
+    notices: Vec<Notice>,
     closed: watch::Sender<Option<CloseReason>>,
     reason: Option<CloseReason>,
 }
@@ -93,11 +96,12 @@ impl ProxyRole {
         Self {
             request_timeout,
             progress: Progress::Opening(delivery),
-            entry,
             seat: None,
+            entry,
             hook: None,
             refusal: None,
             news: None,
+            notices: Vec::new(),
             closed: watch::Sender::new(None),
             reason: None,
         }
@@ -192,7 +196,7 @@ impl ProxyRole {
             let verdict = question.answer().await;
             shared.command(|core, _| core.side.verdict = Some(verdict));
         };
-        self.hook = Some(Task(tokio::spawn(asking.in_current_span()).abort_handle()));
+        self.hook = Some(Task(spawn(asking.in_current_span()).abort_handle()));
     }
 
     fn handle_opened(&mut self, session: &ProxySession, now: Timestamp) {
@@ -225,15 +229,15 @@ impl ProxyRole {
 
     fn handle_closed(&mut self, reason: CloseReason, core: &mut Core<ProxySession>) {
         tracing::info!(%reason, "connection closed");
-        core.side.close();
-        self.hook = None;
+        self.notices.push(core.side.close());
         let progress = match mem::replace(&mut self.progress, Progress::Told) {
             Progress::Deciding(candidate) => {
                 // Not asked yet, perhaps; then it need not be.
                 self.news = None;
                 candidate.place.give_up()
             }
-            progress @ (Progress::Opening(_) | Progress::Admitted(..) | Progress::Told) => progress,
+            Progress::Admitted(place, _) => place.give_up(),
+            progress @ (Progress::Opening(_) | Progress::Told) => progress,
         };
         if let Progress::Opening(delivery) = progress {
             let error = match self.refusal.take() {
@@ -251,7 +255,6 @@ impl Role for ProxyRole {
 
     fn resume(&mut self, core: &mut Core<ProxySession>, now: Timestamp) {
         let Some(verdict) = core.side.verdict.take() else { return };
-        self.hook = None;
         let candidate = match mem::replace(&mut self.progress, Progress::Told) {
             Progress::Deciding(candidate) => *candidate,
             progress @ (Progress::Opening(_) | Progress::Admitted(..) | Progress::Told) => {
@@ -288,10 +291,12 @@ impl Role for ProxyRole {
                     wakers.push(waker);
                 }
             }
-            ProxySessionEvent::Health(health) => core.side.set_health(health),
-            ProxySessionEvent::Metrics(report) => core.side.report(Report::Metrics(Arc::from(report))),
+            ProxySessionEvent::Health(health) => core.side.set_health(health, &mut self.notices),
+            ProxySessionEvent::Metrics(report) => {
+                core.side.report(Report::Metrics(Arc::from(report)), &mut self.notices);
+            }
             ProxySessionEvent::ConfigUpdate(request) => {
-                core.side.report(Report::ConfigUpdate(Arc::from(request)));
+                core.side.report(Report::ConfigUpdate(Arc::from(request)), &mut self.notices);
             }
             ProxySessionEvent::Draining => tracing::info!("connection drains"),
             ProxySessionEvent::Closed(reason) => self.handle_closed(reason, core),
@@ -299,6 +304,12 @@ impl Role for ProxyRole {
     }
 
     fn act(&mut self, shared: &Arc<Shared<ProxySession>>) {
+        if !matches!(self.progress, Progress::Deciding(_)) {
+            self.hook = None;
+        }
+        for notice in self.notices.drain(..) {
+            notice.tell();
+        }
         match self.news.take() {
             None => {}
             Some(News::Asked(question)) => self.ask(*question, shared),

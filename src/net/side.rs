@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::task::Waker;
 
-use tokio::sync::{broadcast, watch};
-
 use crate::machine::admission::RegistrationRefusal;
 use crate::machine::{Ending, ExchangeId};
 use crate::wire::{ConfigUpdateRequest, HealthState, HealthStatus, MetricsReport};
 
-use super::sync::Arc;
+use super::sync::{Arc, broadcast, watch};
 
 /// Reports that wait for a reader.
 const REPORTS: usize = 64;
@@ -50,6 +48,25 @@ impl Reports {
     /// Reports that were dropped because they were not read in time.
     pub const fn missed(&self) -> u64 {
         self.missed
+    }
+}
+
+/// What those who read reports are to be told once the lock is free, since to tell is to wake.
+pub(super) enum Notice {
+    Health(watch::Sender<Option<HealthState>>, HealthState),
+    Report(broadcast::Sender<Report>, Report),
+    /// No more will come: a sender says so when it is dropped.
+    End(Option<watch::Sender<Option<HealthState>>>, Option<broadcast::Sender<Report>>),
+}
+
+impl Notice {
+    pub(super) fn tell(self) {
+        match self {
+            Self::Health(watch, state) => drop(watch.send_replace(Some(state))),
+            // Nobody reads: that is theirs to decide.
+            Self::Report(sender, report) => drop(sender.send(report)),
+            Self::End(watch, sender) => drop((watch, sender)),
+        }
     }
 }
 
@@ -103,11 +120,11 @@ impl ProxySide {
         receiver
     }
 
-    pub(super) fn set_health(&mut self, health: Box<HealthStatus>) {
+    pub(super) fn set_health(&mut self, health: Box<HealthStatus>, notices: &mut Vec<Notice>) {
         if let Some(watch) = &self.health_watch {
-            watch.send_replace(Some(health.state.clone()));
+            notices.push(Notice::Health(watch.clone(), health.state.clone()));
         }
-        self.report(Report::Health(Arc::new((*health).clone())));
+        self.report(Report::Health(Arc::new((*health).clone())), notices);
         self.health = Some(health);
     }
 
@@ -135,26 +152,27 @@ impl ProxySide {
         Reports { receiver, missed: 0 }
     }
 
-    pub(super) fn report(&mut self, report: Report) {
+    pub(super) fn report(&mut self, report: Report, notices: &mut Vec<Notice>) {
         if let Mailbox::Unused = self.reports {
             let (sender, receiver) = broadcast::channel(REPORTS);
             self.reports = Mailbox::Unread(sender, receiver);
         }
         match &self.reports {
             Mailbox::Unread(sender, _) | Mailbox::Read(sender) => {
-                // Nobody reads: that is theirs to decide.
-                let _ = sender.send(report);
+                notices.push(Notice::Report(sender.clone(), report));
             }
             Mailbox::Unused | Mailbox::Closed(_) => {}
         }
     }
 
-    pub(super) fn close(&mut self) {
-        self.health_watch = None;
-        self.reports = match mem::take(&mut self.reports) {
-            Mailbox::Unread(_, receiver) => Mailbox::Closed(Some(receiver)),
-            Mailbox::Unused | Mailbox::Read(_) => Mailbox::Closed(None),
-            Mailbox::Closed(receiver) => Mailbox::Closed(receiver),
+    pub(super) fn close(&mut self) -> Notice {
+        let (sender, unread) = match mem::take(&mut self.reports) {
+            Mailbox::Unread(sender, receiver) => (Some(sender), Some(receiver)),
+            Mailbox::Read(sender) => (Some(sender), None),
+            Mailbox::Unused => (None, None),
+            Mailbox::Closed(receiver) => (None, receiver),
         };
+        self.reports = Mailbox::Closed(unread);
+        Notice::End(self.health_watch.take(), sender)
     }
 }

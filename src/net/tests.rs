@@ -27,7 +27,7 @@ fn registration(id: &str) -> Registration {
     Registration::new(capabilities)
 }
 
-fn agent_config(id: &str) -> AgentConfig {
+pub(super) fn agent_config(id: &str) -> AgentConfig {
     let mut config = AgentConfig::new(AgentSettings::new(registration(id)));
     config.reconnect =
         Backoff { min: Duration::from_millis(5), max: Duration::from_millis(20), ..Backoff::default() };
@@ -36,14 +36,14 @@ fn agent_config(id: &str) -> AgentConfig {
     config
 }
 
-fn headers(id: &str, uri: &str) -> RequestHeaders {
+pub(super) fn headers(id: &str, uri: &str) -> RequestHeaders {
     RequestHeaders::new(id, "GET", uri)
 }
 
 /// Blocks `/blocked`, panics on `/panic`, waits on `/wait` until nobody does, ignores that on
 /// `/stubborn`, and answers too much on `/huge`.
 #[derive(Default)]
-struct Guard {
+pub(super) struct Guard {
     cancelled: Mutex<Vec<CancelReason>>,
     closed: Mutex<Vec<CloseReason>>,
     opened: AtomicUsize,
@@ -82,11 +82,11 @@ impl Handler for Arc<Guard> {
     }
 }
 
-struct Pair {
+pub(super) struct Pair {
     guard: Arc<Guard>,
-    agent: AgentController,
+    pub(super) agent: AgentController,
     task: tokio::task::JoinHandle<Result<(), AgentError>>,
-    handle: AgentHandle,
+    pub(super) handle: AgentHandle,
 }
 
 async fn pair_with(listener: ListenerConfig, agent: AgentConfig) -> Pair {
@@ -97,7 +97,7 @@ async fn pair_with(listener: ListenerConfig, agent: AgentConfig) -> Pair {
     Pair { guard, agent, task, handle }
 }
 
-async fn pair() -> Pair {
+pub(super) async fn pair() -> Pair {
     pair_with(ListenerConfig::default(), agent_config("guard")).await
 }
 
@@ -123,7 +123,7 @@ async fn read_frame<IO: tokio::io::AsyncRead + Unpin>(io: &mut IO) -> RawFrame {
     RawFrame { kind, payload }
 }
 
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..2_000 {
         if condition() {
             return;

@@ -7,8 +7,6 @@ use std::pin::pin;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::runtime;
-use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::machine::{CloseReason, ConnectionState, ExchangeId, Histogram, Timestamp};
@@ -19,7 +17,7 @@ use super::crew::Crew;
 use super::driver::Role;
 use super::handler::{Context, Handler, dispatch};
 use super::shared::{Core, Load, Shared, drive};
-use super::sync::Arc;
+use super::sync::{Arc, Handle, watch};
 
 drive!(AgentSession, AgentSessionEvent, AgentSide, load);
 
@@ -58,6 +56,8 @@ enum Errand {
     Decide(Box<PendingForward>),
     Opened(Option<Box<RegistrationResponse>>),
     Handle(Box<Receipt>, watch::Receiver<Option<CancelReason>>),
+    /// To tell a handler is to wake it.
+    Cancel(watch::Sender<Option<CancelReason>>, CancelReason),
     Closed(CloseReason),
 }
 
@@ -66,14 +66,14 @@ pub(crate) struct AgentRole<H> {
     handler: Arc<H>,
     cancel_grace: Duration,
     crew: Arc<Crew>,
-    runtime: runtime::Handle,
+    runtime: Handle,
     errands: Vec<Errand>,
 }
 
 impl<H: Handler> AgentRole<H> {
     /// Must be called within a runtime.
     pub(super) fn new(handler: Arc<H>, cancel_grace: Duration, crew: Arc<Crew>) -> Self {
-        Self { handler, cancel_grace, crew, runtime: runtime::Handle::current(), errands: Vec::new() }
+        Self { handler, cancel_grace, crew, runtime: Handle::current(), errands: Vec::new() }
     }
 
     /// Asks the handler whether a proxy that dialled is welcome.
@@ -130,14 +130,13 @@ impl<H: Handler> Role for AgentRole<H> {
                     core.side.timed_out = core.side.timed_out.saturating_add(1);
                 }
                 if let Some(running) = core.side.running.get(&exchange) {
-                    running.cancelled.send_replace(Some(reason));
+                    self.errands.push(Errand::Cancel(running.cancelled.clone(), reason));
                 }
             }
             AgentSessionEvent::Closed(reason) => {
-                for running in core.side.running.values() {
-                    running.cancelled.send_replace(Some(CancelReason::ProxyShutdown));
+                for running in std::mem::take(&mut core.side.running).into_values() {
+                    self.errands.push(Errand::Cancel(running.cancelled, CancelReason::ProxyShutdown));
                 }
-                core.side.running.clear();
                 self.errands.push(Errand::Closed(reason));
             }
         }
@@ -155,6 +154,7 @@ impl<H: Handler> Role for AgentRole<H> {
                     self.crew.greet(shared);
                 }
                 Errand::Handle(receipt, cancelled) => self.spawn(shared, receipt, cancelled),
+                Errand::Cancel(cancelled, reason) => drop(cancelled.send_replace(Some(reason))),
                 Errand::Closed(reason) => {
                     tracing::info!(%reason, "connection closed");
                     guard(|| self.handler.on_closed(&reason));

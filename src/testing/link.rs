@@ -54,6 +54,16 @@ impl Link {
         }
     }
 
+    /// Bytes under way.
+    pub fn queued(&self) -> usize {
+        self.segments.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Whether nothing more is taken.
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Ends the stream behind what is under way.
     pub const fn end(&mut self) {
         self.ended = true;
@@ -65,9 +75,14 @@ impl Link {
         self.ended = true;
     }
 
+    /// Whether the end of the stream is there to be told.
+    pub fn is_at_end(&self) -> bool {
+        self.ended && self.segments.is_empty() && !self.end_told
+    }
+
     /// The end of the stream, told once, behind the last segment.
     pub fn receive_end(&mut self) -> bool {
-        let now = self.ended && self.segments.is_empty() && !self.end_told;
+        let now = self.is_at_end();
         self.end_told |= now;
         now
     }

@@ -1,5 +1,7 @@
 //! A seeded generator, so that a run replays from one number.
 
+use core::time::Duration;
+
 /// SplitMix64: small, fast, and the same everywhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rng(u64);
@@ -25,5 +27,38 @@ impl Rng {
             Some(value) => value,
             None => 0,
         }
+    }
+
+    /// Whether a thing happens that happens this many times in a thousand.
+    pub const fn per_mille(&mut self, rate: u32) -> bool {
+        self.below(1_000) < rate as u64
+    }
+
+    /// A time from zero to `longest`.
+    pub fn up_to(&mut self, longest: Duration) -> Duration {
+        let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.below(micros.saturating_add(1)))
+    }
+
+    /// A number from `least` to `most`.
+    pub const fn between(&mut self, least: u64, most: u64) -> u64 {
+        let choices = most.saturating_sub(least).saturating_add(1);
+        least.saturating_add(self.below(choices))
+    }
+
+    /// One of these; `None` if there are none.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        let index = usize::try_from(self.below(from.len() as u64)).ok()?;
+        from.get(index).copied()
+    }
+
+    /// One of these, to keep; `None` if there are none.
+    pub fn pick_of<T>(
+        &mut self,
+        from: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    ) -> Option<T> {
+        let mut from = from.into_iter();
+        let index = usize::try_from(self.below(from.len() as u64)).ok()?;
+        from.nth(index)
     }
 }

@@ -269,4 +269,14 @@ mod tests {
         let bad = br#"{"decision":"allow","request_body_mutation":{"data":"raw text"}}"#;
         assert!(Encoding::Json.decode::<Answer>(bad).is_err());
     }
+
+    #[test]
+    // Rule: W-ANSWER-1.
+    fn an_answer_that_states_no_version_is_of_this_one() {
+        let read = Encoding::Json.decode::<Answer>(br#"{"decision":"allow"}"#);
+        assert_eq!(read, Ok(Answer::allow()));
+        assert_eq!(Answer::default(), Answer::allow());
+        let redirect = Answer::redirect("/login", 302);
+        assert!(json(&redirect).contains(r#""decision":{"redirect":{"url":"/login","status":302}}"#));
+    }
 }

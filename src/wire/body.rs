@@ -177,4 +177,22 @@ mod tests {
         assert_eq!((&*body, body.as_ref(), body.len()), (&b"ab"[..], &b"ab"[..], 2));
         assert_eq!(body.into_vec(), b"ab");
     }
+
+    #[test]
+    fn any_bytes_can_be_handed_over() {
+        let body = Body::from(alloc::vec![1, 2]);
+        assert_eq!(
+            (&*body, Body::from(&[1, 2]), Body::from("ab")),
+            (&[1, 2][..], body.clone(), Body::from(b"ab"))
+        );
+        let visited = BodyVisitor.visit_byte_buf::<serde::de::value::Error>(alloc::vec![1, 2]);
+        assert_eq!(visited, Ok(body));
+    }
+
+    #[test]
+    // Rule: W-BODY-1.
+    fn an_error_says_what_would_be_right() {
+        let error = Encoding::Json.decode::<Body>(b"7").unwrap_err();
+        assert!(error.to_string().contains("standard base64 text, or raw bytes"), "{error}");
+    }
 }

@@ -124,4 +124,10 @@ mod tests {
         assert!(!id.is_empty() && CorrelationId::default().is_empty());
         assert_eq!((id.as_str(), id.as_ref()), ("c-1", "c-1"));
     }
+
+    #[test]
+    fn an_error_says_what_would_be_right() {
+        let error = serde_json::from_str::<CorrelationId>("7").unwrap_err();
+        assert!(format!("{error}").contains("a correlation id, which is a string"), "{error}");
+    }
 }

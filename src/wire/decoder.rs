@@ -146,7 +146,7 @@ impl Decoder {
 
     /// Moves bytes into the buffer; whether it now holds one whole frame.
     fn gather(&mut self, input: &mut &[u8]) -> Result<bool, FrameError> {
-        if self.buffer.len() < LENGTH_LEN && !self.take_until(LENGTH_LEN, HEADER_LEN, input) {
+        if !self.take_until(LENGTH_LEN, HEADER_LEN, input) {
             return Ok(false);
         }
         match frame_end(&self.buffer, self.limit) {
@@ -337,5 +337,78 @@ mod tests {
         decoder.set_limit(20);
         assert_eq!(decoder.limit(), 20);
         assert!(decoder.decode(&mut &bytes[10..]).is_err());
+    }
+
+    fn hash(decoder: &Decoder) -> u64 {
+        #[allow(deprecated)]
+        let mut hasher = core::hash::SipHasher::new();
+        decoder.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn two_are_equal_that_hold_the_same_bytes_limit_and_error() {
+        let fed = |limit, bytes: &[u8]| {
+            let mut decoder = Decoder::new(limit);
+            let _ = decoder.decode(&mut &*bytes);
+            decoder
+        };
+        let different = [
+            fed(10, b""),
+            fed(11, b""),
+            fed(10, &[0]),
+            fed(10, &[0, 0]),
+            fed(10, &[0, 0, 0, 2]),
+            fed(10, &[0, 0, 0, 2, 1]),
+            fed(10, &[0, 0, 0, 0]),
+            fed(10, &[0, 0, 0, 11]),
+            fed(10, &[0, 0, 0, 12]),
+        ];
+        for (n, one) in different.iter().enumerate() {
+            for (m, other) in different.iter().enumerate() {
+                assert_eq!((one == other, hash(one) == hash(other)), (n == m, n == m), "{one:?} {other:?}");
+            }
+        }
+        // What was handed out is held no more, and how the bytes came does not matter.
+        assert_eq!(fed(10, &frame(0x41, b"")), fed(10, b""));
+        let mut slow = fed(10, &[0, 0]);
+        let _ = slow.decode(&mut [0, 2, 1].as_slice());
+        assert_eq!((&slow, hash(&slow)), (&different[5], hash(&different[5])));
+    }
+
+    #[test]
+    fn what_is_held_is_told() {
+        let mut decoder = Decoder::new(100);
+        assert_eq!((decoder.buffered(), decoder.is_mid_frame(), decoder.buffered_capacity()), (0, false, 0));
+        assert_eq!(decoder.decode(&mut [0, 0, 0, 9, 0x41, 1].as_slice()), Ok(None));
+        assert_eq!((decoder.buffered(), decoder.is_mid_frame()), (6, true));
+        assert!(decoder.buffered_capacity() >= 6);
+    }
+
+    #[test]
+    fn a_buffer_that_is_small_enough_is_kept_for_the_next_frame() {
+        let bytes = frame(0x11, &[7; 6_000]);
+        let mut decoder = Decoder::new(MAX_FRAME);
+        for _ in 0..3 {
+            let (mut head, mut tail) = bytes.split_at(3_000);
+            assert_eq!(decoder.decode(&mut head), Ok(None));
+            assert!(decoder.decode(&mut tail).unwrap().is_some());
+            assert_eq!(decoder.decode(&mut [].as_slice()), Ok(None));
+            assert!(decoder.buffered_capacity() >= bytes.len(), "it was given back");
+        }
+    }
+
+    #[test]
+    // Rule: W-FRAME-5.
+    fn a_frame_in_small_pieces_moves_the_buffer_seldom() {
+        let bytes = frame(0x11, &vec![7; 2_000_000]);
+        let mut decoder = Decoder::new(MAX_FRAME);
+        let mut capacities = Vec::new();
+        for mut piece in bytes.chunks(1_000) {
+            decoder.decode(&mut piece).unwrap();
+            capacities.push(decoder.buffered_capacity());
+        }
+        capacities.dedup();
+        assert!(capacities.len() < 25, "{} times", capacities.len());
     }
 }

@@ -131,6 +131,7 @@ impl<'de> Deserialize<'de> for Stated {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
     use alloc::vec::Vec;
 
     fn bytes(kind: &[u8], payload: &str) -> Vec<u8> {
@@ -183,5 +184,13 @@ mod tests {
         for dialect in [Dialect::Go, Dialect::Elixir] {
             assert!(dialect.refusal().contains(dialect.name()));
         }
+    }
+
+    #[test]
+    fn a_dialect_has_a_name_and_capabilities_are_a_map() {
+        assert_eq!(Dialect::Go.to_string(), "Go SDK");
+        assert_eq!(Dialect::Elixir.to_string(), "Elixir SDK");
+        let error = serde_json::from_str::<Stated>("7").map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("expected capabilities"), "{error}");
     }
 }

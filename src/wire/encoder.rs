@@ -166,4 +166,17 @@ mod tests {
         assert!(error.unwrap_err().to_string().contains("no more"));
         assert_eq!(out, b"before");
     }
+
+    #[test]
+    // Rule: W-FRAME-6.
+    fn an_error_says_why_and_where_it_came_from() {
+        let frame = FrameError::TooLarge { length: 5, limit: 4 };
+        let error = EncodeError::from(frame);
+        assert_eq!(error.to_string(), frame.to_string());
+        let source = core::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(source, Some(frame.to_string()));
+        let error = EncodeError::Message("no form".into());
+        assert_eq!(error.to_string(), "the message cannot be encoded: no form");
+        assert!(core::error::Error::source(&error).is_none());
+    }
 }

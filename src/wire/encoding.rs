@@ -341,4 +341,24 @@ mod tests {
             assert_eq!(out, b"before");
         }
     }
+
+    #[test]
+    // Rule: W-BODY-2.
+    fn text_bodies_make_a_difference_in_messagepack_alone() {
+        assert_eq!(Encoding::Json.with_text_bodies(), Encoding::Json);
+        for packed in [Encoding::MessagePack, Encoding::MessagePackText] {
+            assert_eq!(packed.with_text_bodies(), Encoding::MessagePackText);
+            assert_eq!(packed.name(), "msgpack");
+        }
+        let error = serde_json::from_str::<Encoding>("\"zip\"").unwrap_err();
+        assert!(error.to_string().contains("zip"), "{error}");
+    }
+
+    #[test]
+    fn a_long_error_is_cut_and_a_short_one_is_whole() {
+        let of = |length: usize| DecodeError::new(&"x".repeat(length));
+        assert_eq!(of(MAX_ERROR_TEXT).message(), "x".repeat(MAX_ERROR_TEXT));
+        assert_eq!(of(MAX_ERROR_TEXT + 1).message(), "x".repeat(MAX_ERROR_TEXT) + "...");
+        assert_eq!(DecodeError::new(&"a\tb").message(), "a\\tb");
+    }
 }

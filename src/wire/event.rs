@@ -294,4 +294,12 @@ mod tests {
         assert_eq!(read, Ok(event));
         assert!(Event::decode(EventKind::RequestBodyChunk, Encoding::Json, &out).is_err());
     }
+
+    #[test]
+    fn a_kind_prints_its_name() {
+        for kind in EventKind::ALL {
+            assert_eq!(alloc::format!("{kind}"), kind.name());
+        }
+        assert_eq!(EventKind::WebSocketFrame.name(), "WebSocketFrame");
+    }
 }

@@ -319,8 +319,9 @@ impl Visitor<'_> for KeySeed<'_> {
         })
     }
 
-    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Key, E> {
-        Ok(Key::Other)
+    // The readers of whole messages take a key's bytes for its name, and both must see one id.
+    fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<Key, E> {
+        core::str::from_utf8(key).map_or(Ok(Key::Other), |key| self.visit_str(key))
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<Key, E> {
@@ -449,6 +450,17 @@ mod tests {
         assert_eq!(ids.correlation_id, CorrelationId::from("c"));
     }
 
+    #[cfg(feature = "msgpack")]
+    #[test]
+    fn a_key_that_is_bytes_names_the_same_field_to_every_reader() {
+        use crate::wire::{Event, EventKind};
+        // {bin "correlation_id": "c"}
+        let bytes = b"\x81\xc4\x0ecorrelation_id\xa1c";
+        let ids = event_ids(Encoding::MessagePack, bytes).unwrap();
+        let event = Event::decode(EventKind::RequestComplete, Encoding::MessagePack, bytes).unwrap();
+        assert_eq!((ids.correlation_id.as_str(), event.correlation_id().as_str()), ("c", "c"));
+    }
+
     #[test]
     fn ids_spliced_in_are_invisible_to_the_type() {
         let ping = Ping { sequence: 1, timestamp_ms: 2 };
@@ -458,5 +470,58 @@ mod tests {
             append_exchange_id(encoding, 0, &mut out, 5).unwrap();
             assert_eq!(encoding.decode(&out), Ok(ping));
         }
+    }
+
+    #[cfg(feature = "msgpack")]
+    #[test]
+    fn an_id_is_spliced_into_messagepack_in_its_shortest_form() {
+        for (id, length) in
+            [(0, 1), (127, 1), (128, 2), (255, 2), (256, 3), (65_535, 3), (65_536, 5), (1 << 32, 9)]
+        {
+            let mut out = alloc::vec![0x80];
+            append_exchange_id(Encoding::MessagePack, 0, &mut out, id).unwrap();
+            // The map's header, the key's, the key.
+            assert_eq!(out.len(), 1 + 1 + EXCHANGE_ID.len() + length, "{id}");
+        }
+    }
+
+    #[cfg(feature = "msgpack")]
+    #[test]
+    // Rule: X-READ-1.
+    fn values_of_any_type_may_stand_where_a_map_or_an_id_does() {
+        let names: [&[u8]; 3] = [b"\xa8metadata", b"\xaecorrelation_id", b"\xabexchange_id"];
+        // nil, true, 1, -1, 1.0, text, bytes, a list, an extension with a byte.
+        let values: [&[u8]; 9] = [
+            b"\xc0",
+            b"\xc3",
+            b"\x01",
+            b"\xff",
+            b"\xca\x3f\x80\0\0",
+            b"\xa1x",
+            b"\xc4\x01x",
+            b"\x91\x01",
+            b"\xd4\x05x",
+        ];
+        for name in names {
+            for value in values {
+                let bytes = [b"\x82", name, value, b"\xa1z\x01"].concat();
+                let ids = event_ids(Encoding::MessagePack, &bytes).unwrap();
+                let text = name == names[1] && value == values[5];
+                let number = name == names[2] && value == values[2];
+                assert_eq!(
+                    (ids.correlation_id.as_str(), ids.exchange_id),
+                    (if text { "x" } else { "" }, number.then_some(1))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_expected_can_be_told() {
+        use serde::de::Expected;
+        let level = Level { path: &["audit"] };
+        assert_eq!((&level as &dyn Expected).to_string(), "any value");
+        assert_eq!((&KeySeed { level } as &dyn Expected).to_string(), "a key");
+        assert!(level.visit_none::<serde::de::value::Error>().unwrap().is_none());
     }
 }

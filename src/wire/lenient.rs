@@ -182,4 +182,23 @@ mod tests {
         assert!(matches!(read(r#"{"tag":4}"#), Ok(Spelling::Tagged(Tag { tag: 4 }))));
         assert!(read(r#""pause""#).is_err());
     }
+
+    #[test]
+    fn what_is_expected_is_told() {
+        use serde::de::Expected;
+        assert_eq!((&LooseVisitor as &dyn Expected).to_string(), "any value");
+        let error = serde_json::from_str::<Spelling<u8>>("\"pause\"").map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("an integer or a tagged object"), "{error}");
+    }
+
+    #[test]
+    fn loose_takes_what_other_formats_have() {
+        use serde::de::IntoDeserializer;
+        use serde::de::value::{Error, U64Deserializer};
+        let seven = || -> U64Deserializer<Error> { 7_u64.into_deserializer() };
+        assert_eq!(LooseVisitor.visit_some(seven()), Ok(Loose::Unsigned(7)));
+        assert_eq!(LooseVisitor.visit_none::<Error>(), Ok(Loose::Other));
+        assert_eq!(LooseVisitor.visit_bytes::<Error>(b"x"), Ok(Loose::Other));
+        assert_eq!(LooseVisitor.visit_newtype_struct(seven()), Ok(Loose::Other));
+    }
 }

@@ -217,4 +217,17 @@ mod tests {
         let gauge: GaugeMetric = Encoding::Json.decode(text.as_bytes()).unwrap();
         assert!(gauge.value.is_nan());
     }
+
+    #[test]
+    fn a_bound_that_is_no_number_is_written_as_a_word() {
+        let written = |le| serde_json::to_string(&HistogramBucket { le, count: 1 }).unwrap();
+        assert_eq!(written(0.5), r#"{"le":0.5,"count":1}"#);
+        assert_eq!(written(f64::INFINITY), r#"{"le":"+Inf","count":1}"#);
+        assert_eq!(written(f64::NEG_INFINITY), r#"{"le":"-Inf","count":1}"#);
+        assert_eq!(written(f64::NAN), r#"{"le":"NaN","count":1}"#);
+        let read: HistogramBucket = Encoding::Json.decode(br#"{"le":"NaN"}"#).unwrap();
+        assert!(read.le.is_nan());
+        let error = Encoding::Json.decode::<HistogramBucket>(br#"{"le":[]}"#).unwrap_err();
+        assert!(error.message().contains("a number or \"+Inf\""), "{error}");
+    }
 }

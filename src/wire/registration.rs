@@ -290,4 +290,29 @@ mod tests {
         assert!(response.success && response.encoding.is_none());
         assert!(Encoding::Json.decode::<RegistrationResponse>(b"{}").is_err());
     }
+
+    #[test]
+    // Rule: H-LIMIT-1.
+    fn the_smaller_of_the_stated_limits_counts_and_zero_states_none() {
+        let stated = |max_concurrency, concurrent_requests| {
+            let mut capabilities = Capabilities::new("a", []);
+            capabilities.limits.max_concurrency = max_concurrency;
+            capabilities.features.concurrent_requests = concurrent_requests;
+            capabilities.concurrency().map(NonZeroU32::get)
+        };
+        let seen = [stated(0, 0), stated(5, 0), stated(0, 6), stated(5, 6), stated(7, 6)];
+        assert_eq!(seen, [None, Some(5), Some(6), Some(5), Some(6)]);
+    }
+
+    #[test]
+    // Rule: W-EVENT-1, W-EVENT-2.
+    fn the_events_are_those_of_the_numbers_that_are_known() {
+        let mut capabilities = Capabilities::new("a", [EventKind::RequestHeaders]);
+        capabilities.supported_events.extend([99, -1, 7, 0]);
+        let kinds = [EventKind::RequestHeaders, EventKind::GuardrailInspect, EventKind::Configure];
+        assert!(capabilities.events().eq(kinds));
+        for kind in EventKind::ALL {
+            assert_eq!(capabilities.supports(kind), kinds.contains(&kind), "{kind}");
+        }
+    }
 }

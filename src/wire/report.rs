@@ -369,4 +369,10 @@ mod tests {
         let unknown = br#"{"update_type":{"type":"x"}}"#;
         assert!(Encoding::Json.decode::<ConfigUpdateRequest>(unknown).is_err());
     }
+
+    #[test]
+    fn a_rule_is_enabled_unless_it_says_otherwise() {
+        let rule = |text: &str| Encoding::Json.decode::<RuleDefinition>(text.as_bytes()).unwrap().enabled;
+        assert!(rule(r#"{"id":"r"}"#) && !rule(r#"{"id":"r","enabled":false}"#));
+    }
 }

@@ -178,4 +178,14 @@ mod tests {
             assert!(!error.message().contains("12345"), "{error}");
         }
     }
+
+    #[test]
+    fn a_string_that_is_handed_over_is_taken_and_what_is_wrong_is_told() {
+        use serde::de::IntoDeserializer;
+        use serde::de::value::{Error, StringDeserializer};
+        let owned: StringDeserializer<Error> = String::from("s3cret").into_deserializer();
+        assert_eq!(Token::deserialize(owned), Ok(Token::from("s3cret")));
+        let error = Encoding::Json.decode::<Token>(b"[1]").unwrap_err();
+        assert!(error.message().contains("a token, which is a string"), "{error}");
+    }
 }

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use dialback::machine::{CloseReason, ConnectionState, Ending};
 use dialback::wire::{Answer, Encoding};
 
-use crate::row::*;
-use crate::subject::{End, Subject, Written};
+use super::row::*;
+use super::subject::{End, Subject, Written};
 
 /// Rows that send no more than this are cut in two at every position; longer ones at some.
 const SHORT: usize = 400;

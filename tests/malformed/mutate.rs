@@ -4,9 +4,9 @@ use dialback::machine::ConnectionState;
 use dialback::testing::Rng;
 use dialback::wire::{Answer, RequestBodyChunk, RequestHeaders};
 
-use crate::row::*;
-use crate::subject::{End, Subject};
-use crate::{open, opening};
+use super::row::*;
+use super::subject::{End, Subject};
+use super::{open, opening};
 
 /// Mutated frames for each kind of session.
 const ROUNDS: usize = 100_000;

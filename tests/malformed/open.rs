@@ -1,6 +1,6 @@
 //! Bad input on open connections.
 
-use crate::row::*;
+use super::row::*;
 
 /// Every row about an open connection.
 pub fn rows() -> Vec<Row> {

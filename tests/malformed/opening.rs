@@ -1,6 +1,6 @@
 //! Bad handshakes.
 
-use crate::row::*;
+use super::row::*;
 
 /// Every row about a handshake.
 pub fn rows() -> Vec<Row> {

@@ -18,9 +18,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::row::*;
-use crate::subject::Written;
-use crate::table;
+use super::row::*;
+use super::subject::Written;
+use super::table;
 
 /// Everything that a peer waits for must come within this time.
 const BOUND: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use dialback::session::*;
 use dialback::wire::*;
 use serde_json::Value;
 
-use crate::row::*;
+use super::row::*;
 
 /// More turns than this in one step is a hang.
 const MAX_TURNS: usize = 20_000;

@@ -207,3 +207,6 @@ impl<P: Payload> AgentConnection<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,13 +13,13 @@ use alloc::collections::VecDeque;
 use crate::machine::Payload;
 use crate::machine::closing::{CloseReason, DrainCause, Phase};
 use crate::machine::exchange::{Ending, ExchangeId, Fact, Stage};
-use crate::machine::flow::{Gate, Shut};
+use crate::machine::flow::{Gate, Pause, Shut};
 use crate::machine::frames::ToAgent;
 use crate::machine::handshake::{self, Opening, Pending, Terms};
 use crate::machine::outbox::Outbox;
 use crate::machine::tally::Tally;
 use crate::machine::time::{Timestamp, earliest};
-use crate::wire::FrameType;
+use crate::wire::{CorrelationId, FrameType};
 
 pub use errors::{CancelError, DecisionError, SubmitError};
 pub use limits::{ProxyLatency, ProxyLimits, ProxyStats, QueueLimits};
@@ -166,6 +166,16 @@ impl<P: Payload> ProxyConnection<P> {
         }
     }
 
+    /// Whether the agent has paused the connection.
+    pub fn is_paused(&self) -> bool {
+        self.open().is_some_and(|open| open.flow.pause() == Pause::Paused)
+    }
+
+    /// Whether the agent has paused this request.
+    pub fn is_request_paused(&self, id: &CorrelationId) -> bool {
+        self.open().is_some_and(|open| open.flow.is_paused_id(id))
+    }
+
     /// What was settled in the handshake, once it is done.
     pub fn terms(&self) -> Option<Terms> {
         self.open().map(|open| open.terms)
@@ -262,57 +272,4 @@ impl<P: Payload> ProxyConnection<P> {
 }
 
 #[cfg(test)]
-mod tests {
-    use core::time::Duration;
-
-    use alloc::vec::Vec;
-
-    use super::*;
-    use crate::machine::correlation::{Patience, Submission};
-    use crate::machine::frames::FromAgent;
-    use crate::machine::handshake::{EventSet, Matching};
-    use crate::wire::{CorrelationId, EventKind};
-
-    fn frames(proxy: &mut ProxyConnection<u8>) -> Vec<ToAgent<u8>> {
-        core::iter::from_fn(|| proxy.poll_transmit()).collect()
-    }
-
-    #[test]
-    fn a_ping_is_sent_though_something_else_waits_and_never_twice() {
-        let limits = ProxyLimits::default();
-        let mut proxy = ProxyConnection::accept(limits, Timestamp::ZERO);
-        proxy.handle_frame(FromAgent::Offer(0), Timestamp::ZERO);
-        let offer = proxy.poll_offer().unwrap();
-        let terms = Terms {
-            concurrency: None,
-            matching: Matching::OneAtATime,
-            cancellation: true,
-            events: EventSet::all(),
-        };
-        proxy.accept_offer(offer, 0, terms, Timestamp::ZERO).unwrap();
-        let due = Timestamp::ZERO.after(limits.keepalive.interval.unwrap());
-        let submission = Submission {
-            exchange: ExchangeId(1),
-            id: CorrelationId::from("r"),
-            kind: EventKind::RequestHeaders,
-            payload: 0,
-            deadline: due,
-            patience: Patience::Wait,
-        };
-        proxy.submit(submission, Timestamp::ZERO).unwrap();
-        frames(&mut proxy);
-        // The Cancel of the exchange that times out at the same moment is no question to the peer.
-        proxy.handle_timeout(due);
-        let written = frames(&mut proxy);
-        assert!(matches!(written.as_slice(), [ToAgent::Cancel { .. }, ToAgent::Ping { .. }]), "{written:?}");
-
-        let mut agent = crate::machine::AgentConnection::<u8>::dial(Default::default(), 0, Timestamp::ZERO);
-        agent.handle_frame(crate::machine::FromProxy::HandshakeAnswer(Ok(())), Timestamp::ZERO);
-        for round in 1..=3 {
-            agent.handle_timeout(Timestamp::ZERO.after(Duration::from_secs(15 * round)));
-        }
-        let unwritten = core::iter::from_fn(|| agent.poll_transmit());
-        let pings = unwritten.filter(|frame| matches!(frame, crate::machine::ToProxy::Ping { .. }));
-        assert_eq!(pings.count(), 1);
-    }
-}
+mod tests;

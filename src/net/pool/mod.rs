@@ -11,8 +11,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::machine::Timestamp;
 use crate::machine::registry::{Balance, Candidate, Fitness, HealthLimits, HealthRecord, Sign, choose};
 use crate::wire::{CorrelationId, EventKind, HealthState};
@@ -20,7 +18,7 @@ use crate::wire::{CorrelationId, EventKind, HealthState};
 use super::clock::Clock;
 use super::handle::{AgentHandle, Closed};
 use super::listener::Listener;
-use super::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, Weak, lock, read, write};
+use super::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, Weak, lock, read, spawn, watch, write};
 pub use request::{Request, RequestAnswer, RequestAsk};
 pub use view::{AgentView, ConnectionView, Totals};
 
@@ -116,14 +114,15 @@ impl Pool {
         let member = Arc::new(Member { handle, health: Mutex::default() });
         let mut agents = write(&self.inner.agents);
         let group = agents.entry(Arc::clone(&id)).or_insert_with(|| Arc::new(Group::new()));
-        group.change(|members| members.push(Arc::clone(&member)));
+        let before = group.change(|members| members.push(Arc::clone(&member)));
         drop(agents);
+        drop(before);
         // The task holds no handle: a pool that is dropped lets go of its connections.
         let connection = &member.handle.connection;
         let health = connection.shared.command(|core, _| core.side.watch_health());
         let closed = connection.closed.clone();
         let watcher = Watcher { pool: Arc::downgrade(&self.inner), id, member: Arc::downgrade(&member) };
-        drop(tokio::spawn(watcher.run(health, closed)));
+        drop(spawn(watcher.run(health, closed)));
     }
 
     /// Begins a request: chooses the connection that gets all its events.
@@ -167,7 +166,7 @@ impl Pool {
 
     /// Connections of all agents.
     pub fn connections(&self) -> usize {
-        read(&self.inner.agents).values().map(|group| group.members().len()).sum()
+        read(&self.inner.agents).values().map(|group| read(&group.members).len()).sum()
     }
 
     /// Drains every connection, all at the same time, and waits until they have ended, for `within` at most.
@@ -200,11 +199,14 @@ impl Group {
         Arc::clone(&read(&self.members))
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Member>>)) {
+    /// Returns the members before, to be dropped with no lock held: the last of a connection's
+    /// handles may be among them, whose end is a command.
+    #[must_use = "to be dropped when no lock is held"]
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Member>>)) -> Members {
         let mut members = write(&self.members);
         let mut list = members.to_vec();
         change(&mut list);
-        *members = Arc::from(list);
+        std::mem::replace(&mut members, Arc::from(list))
     }
 }
 
@@ -261,12 +263,15 @@ impl Watcher {
         let pool = self.pool.upgrade()?;
         let group = read(&pool.agents).get(&self.id).cloned()?;
         // One lock for both, so that nobody sees the connection twice, or not at all.
+        let member = self.member.upgrade();
         let mut departed = lock(&group.departed);
-        if let Some(member) = self.member.upgrade() {
+        if let Some(member) = &member {
             *departed = departed.plus(&member.view().totals());
         }
-        group.change(|members| members.retain(|other| Arc::as_ptr(other) != self.member.as_ptr()));
+        let before =
+            group.change(|members| members.retain(|other| Arc::as_ptr(other) != self.member.as_ptr()));
         drop(departed);
+        drop((before, member));
         group.members().is_empty().then_some(pool.config.grace)
     }
 
@@ -275,7 +280,7 @@ impl Watcher {
     fn forget(&self) {
         let Some(pool) = self.pool.upgrade() else { return };
         let mut agents = write(&pool.agents);
-        if agents.get(&self.id).is_some_and(|group| group.members().is_empty()) {
+        if agents.get(&self.id).is_some_and(|group| read(&group.members).is_empty()) {
             agents.remove(&self.id);
         }
     }

@@ -227,6 +227,10 @@ impl AgentSession {
     /// Takes what the socket gave: any cut of the proxy's bytes.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Timestamp) {
         *self.clock = now;
+        // Nothing came, so nobody was heard.
+        if bytes.is_empty() {
+            return;
+        }
         let mut rest = bytes;
         let mut completed = false;
         loop {

@@ -192,6 +192,10 @@ impl ProxySession {
     /// Takes what the socket gave: any cut of the agent's bytes.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Timestamp) {
         *self.clock = now;
+        // Nothing came, so nobody was heard.
+        if bytes.is_empty() {
+            return;
+        }
         let mut rest = bytes;
         let mut completed = false;
         loop {

@@ -9,15 +9,16 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::machine::{CloseReason, ConnectionState, Ending, ExchangeId, Patience, Timestamp};
+use crate::machine::{CloseReason, ConnectionState, ExchangeId, Patience, Timestamp};
 use crate::session::{AgentSession, EncodedEvent, ProxySession, Receipt};
 use crate::wire::{
     Answer, CancelReason, CorrelationId, Encoding, Event, FlowAction, FlowControl, FrameType, Ping,
     RequestBodyChunk, encode_message,
 };
 
+use super::encoded;
 use super::link::Link;
-use super::oracle::{Oracle, Property, Tap, Violated, answer_tag, demand, tag_of};
+use super::oracle::{Ground, Oracle, Property, Tap, Violated, demand};
 use super::rng::Rng;
 use op::settings;
 pub use op::{Op, PairConfig};
@@ -36,7 +37,8 @@ pub struct Pair {
     agent_out: Vec<u8>,
     proxy_stalled: bool,
     agent_stalled: bool,
-    receipts: Vec<Receipt>,
+    /// What the agent's application has, each with the number of its submission.
+    receipts: Vec<(u32, Receipt)>,
     last_answered: Option<Receipt>,
     oracle: Oracle,
     proxy_tap: Tap,
@@ -83,7 +85,11 @@ impl Pair {
             agent_stalled: false,
             receipts: Vec::new(),
             last_answered: None,
-            oracle: Oracle::new(config.exchange_ids, u64::from(limit)),
+            oracle: Oracle::new(Ground {
+                by_exchange_id: config.exchange_ids,
+                cancellation: true,
+                limit: u64::from(limit),
+            }),
             proxy_tap: Tap::default(),
             agent_tap: Tap::default(),
             arrivals_tap: Tap::default(),
@@ -176,7 +182,10 @@ impl Pair {
         let tag = self.oracle.next_tag();
         let id = request(id);
         let chunk = RequestBodyChunk { chunk_index: tag, ..RequestBodyChunk::new(id.clone(), "x") };
-        let Ok(event) = EncodedEvent::new(&Event::from(chunk), Encoding::Json) else { return Ok(()) };
+        let event = Event::from(chunk);
+        let payload = encoded(&event);
+        let Ok(event) = EncodedEvent::new(&event, Encoding::Json) else { return Ok(()) };
+        let kind = event.kind();
         let deadline = match deadline {
             0 => Timestamp::NEVER,
             micros => self.now.after(Duration::from_micros(u64::from(micros))),
@@ -184,7 +193,7 @@ impl Pair {
         let patience = if wait { Patience::Wait } else { Patience::Now };
         let before = self.proxy.clone();
         match self.proxy.submit(event, deadline, patience, self.now) {
-            Ok(exchange) => self.oracle.admitted(tag, id.as_str(), exchange),
+            Ok(exchange) => self.oracle.admitted(tag, (kind, id.as_str()), payload, exchange),
             Err(error) => demand(self.proxy == before, Property::P15, || format!("submit: {error}")),
         }
     }
@@ -207,8 +216,7 @@ impl Pair {
 
     fn answer(&mut self, n: u8) -> Result<(), Violated> {
         let Some(index) = usize::from(n).checked_rem(self.receipts.len()) else { return Ok(()) };
-        let receipt = self.receipts.remove(index);
-        let tag = receipt_tag(&receipt);
+        let (tag, receipt) = self.receipts.remove(index);
         let answer = Answer::allow().with_reason_code(format!("tag-{tag}"));
         let Ok(encoded) = receipt.encode(answer) else { return Ok(()) };
         let before = self.agent.clone();
@@ -306,7 +314,7 @@ impl Pair {
         if self.oracle.closed == 0 && self.oracle.opened && self.agent_closed == 0 {
             let (waiting, in_flight) = (self.proxy.waiting(), self.proxy.in_flight());
             demand(waiting == 0 && in_flight == 0, Property::P4, || "not empty at rest".to_string())?;
-            demand(self.oracle.all_pings_answered(), Property::P12, || "a ping without a pong".to_string())?;
+            self.oracle.at_rest()?;
         }
         self.proxy.close();
         self.pump()?;
@@ -327,30 +335,4 @@ fn request(n: u8) -> CorrelationId {
         2 => "r-2",
         _ => "r-3",
     })
-}
-
-fn receipt_tag(receipt: &Receipt) -> u32 {
-    let event = receipt.event().ok();
-    let json = event.and_then(|event| match event {
-        Event::RequestBodyChunk(chunk) => serde_json::to_value(chunk).ok(),
-        Event::RequestHeaders(_)
-        | Event::ResponseHeaders(_)
-        | Event::ResponseBodyChunk(_)
-        | Event::RequestComplete(_)
-        | Event::WebSocketFrame(_)
-        | Event::GuardrailInspect(_)
-        | Event::Configure(_) => None,
-    });
-    json.as_ref().map_or(0, tag_of)
-}
-
-fn ended_tag(ending: &Ending<Vec<u8>>) -> Option<u32> {
-    match ending {
-        Ending::Answered(payload) => answer_tag(&serde_json::from_slice(payload).ok()?),
-        Ending::Expired
-        | Ending::TimedOut
-        | Ending::Cancelled { .. }
-        | Ending::Refused
-        | Ending::Lost { .. } => None,
-    }
 }

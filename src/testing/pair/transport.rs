@@ -7,8 +7,10 @@ use core::time::Duration;
 use crate::machine::ConnectionState;
 use crate::session::{AgentSessionEvent, Grant, ProxySessionEvent};
 
+use super::super::encoded;
 use super::super::oracle::{Property, Violated, demand};
-use super::{Pair, ended_tag, receipt_tag};
+use super::super::probe::time_out;
+use super::Pair;
 
 impl Pair {
     /// Lets time pass, stopping wherever something is due.
@@ -26,7 +28,7 @@ impl Pair {
             let Some(next) = next else { break };
             self.now = self.now.max(next);
             self.deliver()?;
-            self.time_out()?;
+            time_out(&mut self.proxy, &mut self.agent, self.now)?;
             self.pump()?;
         }
         let stuck = [self.proxy.poll_timeout(), self.agent.poll_timeout()].into_iter().flatten().min();
@@ -37,22 +39,6 @@ impl Pair {
         self.deliver()?;
         self.pump()?;
         self.check_silence()
-    }
-
-    pub(super) fn time_out(&mut self) -> Result<(), Violated> {
-        let now = self.now;
-        let before = self.proxy.clone();
-        self.proxy.handle_timeout(now);
-        let due = before.poll_timeout().is_some_and(|at| at <= now);
-        demand(!due || self.proxy != before, Property::P13, || {
-            "the proxy asked for time and did nothing".to_string()
-        })?;
-        let before = self.agent.clone();
-        self.agent.handle_timeout(now);
-        let due = before.poll_timeout().is_some_and(|at| at <= now);
-        demand(!due || self.agent != before, Property::P13, || {
-            "the agent asked for time and did nothing".to_string()
-        })
     }
 
     pub(super) fn deliver(&mut self) -> Result<(), Violated> {
@@ -121,8 +107,7 @@ impl Pair {
                     self.oracle.opened = true;
                 }
                 ProxySessionEvent::Ended { exchange, ending } => {
-                    let tag = ended_tag(&ending);
-                    self.oracle.ended(exchange, &ending, tag)?;
+                    self.oracle.ended(exchange, &ending)?;
                 }
                 ProxySessionEvent::Closed(_) => {
                     self.oracle.closed()?;
@@ -151,8 +136,10 @@ impl Pair {
                     demand(decided.is_ok(), Property::P7, || "the decision was not taken".to_string())?;
                 }
                 AgentSessionEvent::Event(receipt) => {
-                    self.oracle.agent_given(receipt_tag(&receipt))?;
-                    self.receipts.push(*receipt);
+                    let payload = receipt.event().map(|event| encoded(&event)).unwrap_or_default();
+                    let tag = self.oracle.tag_at_agent(receipt.exchange, &payload)?;
+                    self.oracle.agent_given(tag)?;
+                    self.receipts.push((tag, *receipt));
                 }
                 AgentSessionEvent::Closed(_) => {
                     self.agent_closed = self.agent_closed.saturating_add(1);

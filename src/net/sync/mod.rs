@@ -1,9 +1,30 @@
-//! The blocking primitives of this floor, in one place.
+//! Locks, channels and tasks, in one place, so that a model checker can put its own in theirs.
+//!
+//! Not in here, and so out of the checkers' sight: `Arc` and `Weak`, which are std's everywhere, and
+//! what of tokio no model runs: sockets, timers, queues, semaphores.
+
+#[cfg(all(test, any(dialback_loom, dialback_shuttle)))]
+pub(crate) mod model;
 
 use std::sync::PoisonError;
 
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+pub(crate) use std::sync::atomic::Ordering;
+pub(crate) use std::sync::{Arc, Weak};
+
+#[cfg(all(test, any(dialback_loom, dialback_shuttle)))]
+pub(crate) use model::{
+    AbortHandle, AtomicU64, Handle, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, broadcast,
+    oneshot, spawn, watch,
+};
+#[cfg(not(all(test, any(dialback_loom, dialback_shuttle))))]
+pub(crate) use {
+    std::sync::atomic::AtomicU64,
+    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    tokio::runtime::Handle,
+    tokio::spawn,
+    tokio::sync::{broadcast, oneshot, watch},
+    tokio::task::AbortHandle,
+};
 
 /// Locks. A panic in another holder is no reason to fail here: every critical section leaves what
 /// it guards whole, so a poisoned mutex is entered.
@@ -21,7 +42,7 @@ pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(dialback_loom, dialback_shuttle))))]
 mod tests {
     use super::*;
 
