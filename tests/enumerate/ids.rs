@@ -98,7 +98,7 @@ fn every_small_tree_gives_the_ids_of_a_full_reading() {
 fn every_bigger_tree_gives_the_ids_of_a_full_reading() {
     let plain =
         ["null", "7", "\"c\"", "\"\"", "-7", "1.0", "true", "[]", "[{\"custom\":1}]", "18446744073709551616"];
-    assert!(trees(&plain) > 100_000);
+    assert!(trees(&plain) > 80_000);
 }
 
 /// Every message of so many bytes, whatever they are: the scans come to an end, and agree on what is a map.
