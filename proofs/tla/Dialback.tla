@@ -495,8 +495,10 @@ Next ==
     \/ \E l \in PauseLanes : PauseRequest(l)
     \/ \E k \in Rooms : Capacity(k)
 
-(* Weaker than fairness to each of them: while one of them can happen, one does. *)
-Fair == WF_vars(GoesOn) /\ WF_vars(Unstall)
+(* Of all this, while some of it can happen again and again, some of it does: not *)
+(* each, so that no order is assumed. Strong, since a socket that stalls again   *)
+(* and again would else be allowed to take no byte for ever.                     *)
+Fair == SF_vars(GoesOn) /\ WF_vars(Unstall)
 
 Spec == Init /\ [][Next]_vars /\ Fair
 =============================================================================
