@@ -403,7 +403,10 @@ fn everything() -> Vec<Case> {
     vec![
         case(all("everything", vec![A.within(1), A]), Dose::Full, 2_906_670, &seen),
         case(
-            Scenario { injections: vec![Pause], ..exact(forward(all("everything-forward-exact", vec![A, A]))) },
+            Scenario {
+                injections: vec![Pause],
+                ..exact(forward(all("everything-forward-exact", vec![A, A])))
+            },
             Dose::Full,
             3_619_973,
             &seen[..4],
