@@ -449,3 +449,20 @@ fn a_ping_that_is_not_written_yet_asks_for_the_next_one_too() {
     }
     assert_eq!((frames(&mut proxy), proxy.stats().pings), (alloc::vec![ToAgent::Ping { sequence: 1 }], 1));
 }
+
+#[test]
+// Rule: C-ALIVE-1.
+fn an_agent_that_has_answered_a_ping_is_held_to_it() {
+    let mut limits = ProxyLimits::default();
+    limits.keepalive.judged = Judged::WhoAnswered;
+    for (answers, held) in [(true, true), (false, false)] {
+        let mut proxy = open_with(limits, terms());
+        let second = |n| Timestamp::ZERO.after(Duration::from_secs(n));
+        proxy.handle_timeout(second(15));
+        if answers {
+            proxy.handle_frame(FromAgent::Pong, second(16));
+        }
+        proxy.handle_timeout(second(30));
+        assert_eq!(proxy.state() == ConnectionState::Closed, held);
+    }
+}
