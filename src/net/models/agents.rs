@@ -164,15 +164,16 @@ fn opened() -> Agent {
 #[test]
 fn a_stop_finds_a_connection_that_is_just_made() {
     explore("a_stop_finds_a_connection_that_is_just_made", Bound::None, || {
-        let Agent { crew, line, shared, .. } = opened();
-        let (theirs, made) = (Arc::clone(&crew), Arc::clone(&shared));
+        let agent = opened();
+        let (line, crew, made) =
+            (Arc::clone(&agent.line), Arc::clone(&agent.crew), Arc::clone(&agent.shared));
         let keeper = run(move || {
             line.attach(&made);
-            theirs.handle_attached(&made);
+            crew.handle_attached(&made);
         });
-        crew.shutdown();
+        agent.crew.shutdown();
         keeper.join().unwrap();
-        assert_ne!(shared.look(|core| core.session.state()), ConnectionState::Open, "nobody drains it");
+        assert_ne!(agent.shared.look(|core| core.session.state()), ConnectionState::Open, "nobody drains it");
     });
 }
 
