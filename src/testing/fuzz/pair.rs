@@ -8,7 +8,7 @@ use super::Outcome;
 use super::input::Input;
 
 /// As many operations as a run has at most.
-const MOST_OPS: usize = 200;
+const MOST_OPS: usize = 60;
 
 /// A pair, and what happens to it, ended by a fair drain.
 ///

@@ -42,6 +42,9 @@ impl Naive {
     }
 }
 
+/// As many bytes as a stream has at most.
+const MOST_BYTES: usize = 80_000;
+
 /// Pieces and new limits, to both decoders alike.
 ///
 /// # Errors
@@ -51,7 +54,8 @@ pub fn reference(data: &[u8]) -> Outcome {
     let limit = input.one_of(&LIMITS);
     let mut real = Decoder::new(limit);
     let mut naive = Naive { limit, bytes: Vec::new(), error: None };
-    while !input.is_empty() {
+    let mut received = 0_usize;
+    while !input.is_empty() && received < MOST_BYTES {
         let mut piece = match input.byte() {
             0..=0x1f => {
                 naive.limit = input.one_of(&LIMITS);
@@ -60,6 +64,7 @@ pub fn reference(data: &[u8]) -> Outcome {
             }
             _ => segment(&mut input),
         };
+        received = received.saturating_add(piece.len());
         naive.bytes.extend_from_slice(piece);
         loop {
             let wanted = naive.next();

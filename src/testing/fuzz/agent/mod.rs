@@ -23,7 +23,7 @@ use super::{Failure, Outcome, ensure};
 use book::Book;
 
 /// As many operations as a run has at most.
-const MOST_OPS: usize = 300;
+const MOST_OPS: usize = 100;
 
 /// What an answer's frame may have, so that any id fits it.
 const MAX_FRAME: u32 = 65_536;

@@ -24,7 +24,7 @@ use super::{Failure, Outcome, ensure};
 use book::Book;
 
 /// As many operations as a run has at most.
-const MOST_OPS: usize = 300;
+const MOST_OPS: usize = 100;
 
 /// The requests that callers know.
 pub(super) const REQUESTS: [&str; 4] = ["r-0", "r-1", "r-2", "a longer name, with \"quotes\""];
