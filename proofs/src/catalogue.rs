@@ -35,21 +35,9 @@ pub struct Case {
 const A: Planned = Planned::of(0);
 const B: Planned = Planned::of(1);
 
-const CALM: Powers = Powers {
-    cancel: false,
-    cancel_request: false,
-    drain_proxy: false,
-    drain_agent: false,
-    close: false,
-    sever: false,
-    half_close: false,
-    stall: false,
-    reject: false,
-};
-
 /// What happens to requests: answers, cancels, the end of the transport.
 fn requests(name: &'static str, plan: Vec<Planned>) -> Scenario {
-    Scenario { powers: Powers { cancel: true, sever: true, ..CALM }, ..Scenario::new(name, plan) }
+    Scenario { powers: Powers { cancel: true, sever: true, ..Powers::NONE }, ..Scenario::new(name, plan) }
 }
 
 fn exact(scenario: Scenario) -> Scenario {
@@ -91,7 +79,7 @@ fn conversations() -> Vec<Case> {
         ),
         case(
             Scenario {
-                powers: Powers { cancel: true, cancel_request: true, close: true, ..CALM },
+                powers: Powers { cancel: true, cancel_request: true, close: true, ..Powers::NONE },
                 ..exact(requests("whole-requests", vec![A, A, B]))
             },
             Dose::Medium,
@@ -116,7 +104,7 @@ fn flow() -> Vec<Case> {
     let with = |name, plan, injections: &[Injection], budget| Scenario {
         injections: injections.to_vec(),
         budget,
-        powers: Powers { cancel: true, ..CALM },
+        powers: Powers { cancel: true, ..Powers::NONE },
         ..Scenario::new(name, plan)
     };
     let case =
@@ -155,7 +143,7 @@ fn flow() -> Vec<Case> {
         ),
         case(
             Scenario {
-                powers: Powers { cancel: true, stall: true, ..CALM },
+                powers: Powers { cancel: true, stall: true, ..Powers::NONE },
                 ..with("slow-socket", vec![A, B, A], &[Pause], 1)
             },
             Dose::Medium,
@@ -196,7 +184,7 @@ fn ends() -> Vec<Case> {
         |scenario, dose, states, sights: &[Sight]| Case { scenario, dose, states, sights: sights.to_vec() };
     let drain =
         |name, plan, powers| Scenario { ticks: 2, drain: 1, linger: 1, powers, ..Scenario::new(name, plan) };
-    let every_end = Powers { close: true, sever: true, half_close: true, ..CALM };
+    let every_end = Powers { close: true, sever: true, half_close: true, ..Powers::NONE };
     vec![
         case(
             Scenario { powers: every_end, ..Scenario::new("closes", vec![A, A]) },
@@ -205,13 +193,13 @@ fn ends() -> Vec<Case> {
             &[Answered, PeerClosed, TransportLost, LostWritten, LostUnwritten],
         ),
         case(
-            drain("proxy-drains", vec![A, A], Powers { drain_proxy: true, ..CALM }),
+            drain("proxy-drains", vec![A, A], Powers { drain_proxy: true, ..Powers::NONE }),
             Dose::Small,
             906,
             &[Answered, Drained, DrainDeadline, Refused, PeerClosed],
         ),
         case(
-            drain("agent-drains", vec![A, A], Powers { drain_agent: true, ..CALM }),
+            drain("agent-drains", vec![A, A], Powers { drain_agent: true, ..Powers::NONE }),
             Dose::Small,
             989,
             &[Answered, PeerDrained, PeerDrainDeadline, Drained, DrainDeadline, Refused],
@@ -250,7 +238,7 @@ fn ends() -> Vec<Case> {
             drain(
                 "both-drain",
                 vec![A, A, B],
-                Powers { drain_proxy: true, drain_agent: true, cancel: true, ..CALM },
+                Powers { drain_proxy: true, drain_agent: true, cancel: true, ..Powers::NONE },
             ),
             Dose::Medium,
             450_062,
@@ -307,7 +295,7 @@ fn time() -> Vec<Case> {
             Scenario {
                 ticks: 4,
                 keepalive: Some(2),
-                powers: Powers { cancel: true, sever: true, ..CALM },
+                powers: Powers { cancel: true, sever: true, ..Powers::NONE },
                 ..Scenario::new("keepalive", vec![A.within(2)])
             },
             Dose::Full,
@@ -329,7 +317,7 @@ fn hostile() -> Vec<Case> {
     let facing = |name, plan, injections: &[Injection], budget| Scenario {
         injections: injections.to_vec(),
         budget,
-        powers: Powers { cancel: true, ..CALM },
+        powers: Powers { cancel: true, ..Powers::NONE },
         ..Scenario::new(name, plan)
     };
     let to_proxy = [
@@ -388,7 +376,7 @@ fn everything() -> Vec<Case> {
         close: true,
         sever: true,
         half_close: true,
-        ..CALM
+        ..Powers::NONE
     };
     let all = |name, plan| Scenario {
         ticks: 2,

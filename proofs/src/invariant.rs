@@ -314,6 +314,8 @@ impl View {
         for (index, (position, lane, named)) in cancels.into_iter().enumerate() {
             let meant = match named {
                 Some(exchange) => u8::try_from(exchange.0).ok(),
+                // Events that are written behind the end of a stream are gone, and so is the order to go by.
+                None if index < in_stream && sys.to_agent.flowing != Flowing::On => None,
                 None => self.last_before(lane, position),
             };
             if let Some(x) = meant.and_then(|number| self.at(number)) {

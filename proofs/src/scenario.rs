@@ -61,7 +61,7 @@ impl Planned {
 }
 
 /// What callers and the adversary may do besides what always goes on. Each at any time.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Powers {
     /// Callers give up exchanges.
     pub cancel: bool,
@@ -81,6 +81,21 @@ pub struct Powers {
     pub stall: bool,
     /// Applications reject offers.
     pub reject: bool,
+}
+
+impl Powers {
+    /// Nothing besides.
+    pub const NONE: Self = Self {
+        cancel: false,
+        cancel_request: false,
+        drain_proxy: false,
+        drain_agent: false,
+        close: false,
+        sever: false,
+        half_close: false,
+        stall: false,
+        reject: false,
+    };
 }
 
 /// A frame that the adversary puts into a stream.
@@ -209,7 +224,7 @@ impl Scenario {
             drain: 100,
             linger: 0,
             keepalive: None,
-            powers: Powers::default(),
+            powers: Powers::NONE,
             injections: Vec::new(),
             budget: 0,
         }

@@ -75,7 +75,7 @@ fn scenario(rng: &mut Rng, steps: usize) -> Scenario {
             sever: true,
             half_close: true,
             stall: true,
-            ..Powers::default()
+            ..Powers::NONE
         },
         injections: vec![
             Injection::Pause,

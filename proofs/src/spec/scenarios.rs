@@ -7,17 +7,6 @@ use crate::scenario::{Dialled, Injection, Planned, Powers, Scenario};
 
 const A: Planned = Planned::of(0);
 const B: Planned = Planned::of(1);
-const NONE: Powers = Powers {
-    cancel: false,
-    cancel_request: false,
-    drain_proxy: false,
-    drain_agent: false,
-    close: false,
-    sever: false,
-    half_close: false,
-    stall: false,
-    reject: false,
-};
 
 /// Every one.
 #[must_use]
@@ -25,7 +14,7 @@ pub fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario {
             window: 1,
-            powers: Powers { cancel: true, sever: true, ..NONE },
+            powers: Powers { cancel: true, sever: true, ..Powers::NONE },
             injections: vec![Injection::Pause],
             budget: 1,
             ..Scenario::new("reverse", vec![A, A, B])
@@ -37,7 +26,7 @@ pub fn scenarios() -> Vec<Scenario> {
             ticks: 2,
             handshake: 2,
             drain: 1,
-            powers: Powers { cancel: true, drain_proxy: true, drain_agent: true, ..NONE },
+            powers: Powers { cancel: true, drain_proxy: true, drain_agent: true, ..Powers::NONE },
             ..Scenario::new("forward", vec![A, A])
         },
         Scenario {
@@ -45,7 +34,7 @@ pub fn scenarios() -> Vec<Scenario> {
             running: 1,
             marks: (2, 1),
             ticks: 2,
-            powers: Powers { stall: true, ..NONE },
+            powers: Powers { stall: true, ..Powers::NONE },
             ..Scenario::new("late", vec![A.within(1), A.within(2), B])
         },
         Scenario {
@@ -58,7 +47,14 @@ pub fn scenarios() -> Vec<Scenario> {
             dialled: Dialled::ByProxy,
             ticks: 1,
             handshake: 1,
-            powers: Powers { cancel: true, close: true, half_close: true, sever: true, reject: true, ..NONE },
+            powers: Powers {
+                cancel: true,
+                close: true,
+                half_close: true,
+                sever: true,
+                reject: true,
+                ..Powers::NONE
+            },
             ..Scenario::new("ends", vec![A, A])
         },
     ]
