@@ -91,6 +91,7 @@ mod reporting;
 mod shared;
 mod side;
 mod signal;
+mod slot;
 mod sockets;
 mod sync;
 mod target;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::task::Waker;
 
+use crate::machine::ExchangeId;
 use crate::machine::admission::RegistrationRefusal;
-use crate::machine::{Ending, ExchangeId};
 use crate::wire::{ConfigUpdateRequest, HealthState, HealthStatus, MetricsReport};
 
+use super::slot::Slot;
 use super::sync::{Arc, broadcast, watch};
 
 /// Reports that wait for a reader.
@@ -70,20 +70,11 @@ impl Notice {
     }
 }
 
-/// Where an exchange's caller waits.
-#[derive(Debug)]
-pub(crate) enum Slot {
-    /// Nothing has come yet.
-    Waiting(Option<Waker>),
-    /// Its end, not fetched yet.
-    Done(Ending<Vec<u8>>),
-}
-
 /// What lies beside a proxy's session.
 #[derive(Default)]
 pub(crate) struct ProxySide {
     /// The callers that wait, by exchange.
-    pub(crate) slots: BTreeMap<ExchangeId, Slot>,
+    pub(crate) slots: BTreeMap<ExchangeId, Arc<Slot>>,
     /// The agent's latest health.
     pub(crate) health: Option<Box<HealthStatus>>,
     /// Who watches it, if anybody does. Smaller than a queue of reports, of which a pool reads no other.

@@ -132,12 +132,34 @@ impl fmt::Display for EventKind {
 }
 
 /// A message that is an event: it has a kind, and it names the request it is about.
+///
+/// A reference to an event is one too, so that an event can be asked about without being given away.
 pub trait EventMessage: Serialize {
     /// Which kind of event this is.
-    const KIND: EventKind;
+    fn kind(&self) -> EventKind;
 
     /// The id of the request that the event is about.
     fn correlation_id(&self) -> &CorrelationId;
+}
+
+impl<E: EventMessage + ?Sized> EventMessage for &E {
+    fn kind(&self) -> EventKind {
+        (**self).kind()
+    }
+
+    fn correlation_id(&self) -> &CorrelationId {
+        (**self).correlation_id()
+    }
+}
+
+impl EventMessage for Event {
+    fn kind(&self) -> EventKind {
+        self.kind()
+    }
+
+    fn correlation_id(&self) -> &CorrelationId {
+        self.correlation_id()
+    }
 }
 
 macro_rules! events {
@@ -217,7 +239,9 @@ macro_rules! event_messages {
     ($($name:ident,)+) => {
         $(
             impl EventMessage for $name {
-                const KIND: EventKind = EventKind::$name;
+                fn kind(&self) -> EventKind {
+                    EventKind::$name
+                }
 
                 fn correlation_id(&self) -> &CorrelationId {
                     &self.correlation_id
@@ -238,7 +262,9 @@ event_messages! {
 }
 
 impl EventMessage for RequestHeaders {
-    const KIND: EventKind = EventKind::RequestHeaders;
+    fn kind(&self) -> EventKind {
+        EventKind::RequestHeaders
+    }
 
     fn correlation_id(&self) -> &CorrelationId {
         &self.metadata.correlation_id
@@ -278,11 +304,13 @@ mod tests {
     #[test]
     fn an_event_knows_its_kind_and_id() {
         let event = Event::from(RequestHeaders::new("c", "GET", "/"));
-        assert_eq!(event.kind(), RequestHeaders::KIND);
+        assert_eq!(event.kind(), EventKind::RequestHeaders);
         assert_eq!(event.correlation_id().as_str(), "c");
         let event = Event::from(ResponseHeaders::new("d", 200));
         assert_eq!(event.kind(), EventKind::ResponseHeaders);
         assert_eq!(event.correlation_id().as_str(), "d");
+        let borrowed: &dyn Fn(&Event) -> EventKind = &|event| EventMessage::kind(&event);
+        assert_eq!(borrowed(&event), EventKind::ResponseHeaders);
     }
 
     #[test]
