@@ -12,6 +12,8 @@
 pub mod fuzz;
 #[doc(hidden)]
 pub mod inner;
+#[doc(hidden)]
+pub mod json;
 mod link;
 pub mod oracle;
 mod pair;

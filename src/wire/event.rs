@@ -278,7 +278,23 @@ impl Event {
     ///
     /// [`EncodeError`] when the event has no form in the encoding; `out` is then as it was.
     pub fn encode(&self, encoding: Encoding, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.reserve(self.room());
         encoding.encode(self, out)
+    }
+
+    /// Bytes that hold the payload of a usual event of this kind, in any encoding.
+    fn room(&self) -> usize {
+        /// What stands beside a body.
+        const BESIDE: usize = 256;
+        let body = match self {
+            Self::RequestHeaders(_) | Self::ResponseHeaders(_) => return 1024,
+            Self::RequestBodyChunk(chunk) => &chunk.data,
+            Self::ResponseBodyChunk(chunk) => &chunk.data,
+            Self::WebSocketFrame(frame) => &frame.data,
+            Self::RequestComplete(_) | Self::GuardrailInspect(_) | Self::Configure(_) => return BESIDE,
+        };
+        // As base64.
+        body.len().div_ceil(3).saturating_mul(4).saturating_add(BESIDE)
     }
 }
 

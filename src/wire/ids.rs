@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use alloc::boxed::Box;
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -45,12 +45,14 @@ pub struct EventIds {
 /// [`DecodeError`] when the payload is not one well-formed map. An id of another type is no error; it
 /// is absent.
 pub fn answer_ids(encoding: Encoding, payload: &[u8]) -> Result<AnswerIds, DecodeError> {
+    let Ids { correlation_id, exchange_id } = borrowed_answer_ids(encoding, payload)?;
+    Ok(AnswerIds { correlation_id: correlation_id.map(Cow::into_owned), exchange_id })
+}
+
+/// The same, out of the payload itself where it holds the text as it is.
+pub(crate) fn borrowed_answer_ids(encoding: Encoding, payload: &[u8]) -> Result<Ids<'_>, DecodeError> {
     let Answer(found) = encoding.decode(payload)?;
-    let custom = found.inner.and_then(|audit| audit.inner);
-    Ok(custom.map_or_else(AnswerIds::default, |custom| AnswerIds {
-        correlation_id: custom.correlation_id,
-        exchange_id: custom.exchange_id,
-    }))
+    Ok(found.last.unwrap_or_default())
 }
 
 /// The ids of an event.
@@ -60,12 +62,12 @@ pub fn answer_ids(encoding: Encoding, payload: &[u8]) -> Result<AnswerIds, Decod
 /// [`DecodeError`] when the payload is not one well-formed map. An id of another type is no error; it
 /// is absent.
 pub fn event_ids(encoding: Encoding, payload: &[u8]) -> Result<EventIds, DecodeError> {
-    let Event(found) = encoding.decode(payload)?;
-    let top = found.correlation_id.filter(|id| !id.is_empty());
-    let id = top.or_else(|| found.inner.and_then(|metadata| metadata.correlation_id));
+    let Event(Found { here, last }) = encoding.decode(payload)?;
+    let top = here.correlation_id.filter(|id| !id.is_empty());
+    let id = top.or_else(|| last.and_then(|metadata| metadata.correlation_id));
     Ok(EventIds {
-        correlation_id: id.map(CorrelationId::from).unwrap_or_default(),
-        exchange_id: found.exchange_id,
+        correlation_id: id.as_deref().map(CorrelationId::from).unwrap_or_default(),
+        exchange_id: here.exchange_id,
     })
 }
 
@@ -161,31 +163,43 @@ fn push_unsigned(out: &mut Vec<u8>, number: u64) {
     }
 }
 
-/// What stands in one map of the message, and in the map below it on the way to the ids.
-#[derive(Default)]
-struct Found {
-    correlation_id: Option<String>,
-    exchange_id: Option<u64>,
-    inner: Option<Box<Found>>,
+/// The ids that stand in one map of a message.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Ids<'a> {
+    /// The request, if it is told by a string.
+    pub(crate) correlation_id: Option<Cow<'a, str>>,
+    /// The exchange, if it is told by an unsigned integer.
+    pub(crate) exchange_id: Option<u64>,
 }
 
-struct Answer(Found);
+/// What stands in the first map of a path, and in the last, if that is another.
+#[derive(Debug, Default, PartialEq)]
+struct Found<'a> {
+    here: Ids<'a>,
+    last: Option<Ids<'a>>,
+}
 
-impl<'de> Deserialize<'de> for Answer {
+/// What an answer says of its ids.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Answer<'a>(Found<'a>);
+
+impl<'de> Deserialize<'de> for Answer<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         whole_message(deserializer, &["audit", "custom"]).map(Self)
     }
 }
 
-struct Event(Found);
+/// What an event says of its ids.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Event<'a>(Found<'a>);
 
-impl<'de> Deserialize<'de> for Event {
+impl<'de> Deserialize<'de> for Event<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         whole_message(deserializer, &["metadata"]).map(Self)
     }
 }
 
-fn whole_message<'de, D>(deserializer: D, path: &[&str]) -> Result<Found, D::Error>
+fn whole_message<'de, D>(deserializer: D, path: &[&str]) -> Result<Found<'de>, D::Error>
 where
     D: Deserializer<'de>,
 {
@@ -199,7 +213,7 @@ struct Level<'p> {
 }
 
 impl<'de> DeserializeSeed<'de> for Level<'_> {
-    type Value = Option<Found>;
+    type Value = Option<Found<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -207,7 +221,7 @@ impl<'de> DeserializeSeed<'de> for Level<'_> {
 }
 
 impl<'de> Visitor<'de> for Level<'_> {
-    type Value = Option<Found>;
+    type Value = Option<Found<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
@@ -218,20 +232,22 @@ impl<'de> Visitor<'de> for Level<'_> {
         while let Some(key) = map.next_key_seed(KeySeed { level: self })? {
             match key {
                 Key::CorrelationId => {
-                    found.correlation_id = match map.next_value()? {
+                    found.here.correlation_id = match map.next_value()? {
                         Loose::Text(id) => Some(id),
                         Loose::Unsigned(_) | Loose::Tagged(_) | Loose::Other => None,
                     };
                 }
                 Key::ExchangeId => {
-                    found.exchange_id = match map.next_value()? {
+                    found.here.exchange_id = match map.next_value()? {
                         Loose::Unsigned(id) => Some(id),
                         Loose::Text(_) | Loose::Tagged(_) | Loose::Other => None,
                     };
                 }
                 Key::Inner => {
                     let path = self.path.get(1..).unwrap_or_default();
-                    found.inner = map.next_value_seed(Level { path })?.map(Box::new);
+                    let inner = map.next_value_seed(Level { path })?;
+                    found.last =
+                        inner.and_then(|inner| if path.is_empty() { Some(inner.here) } else { inner.last });
                 }
                 Key::Other => {
                     map.next_value::<IgnoredAny>()?;

@@ -40,6 +40,7 @@ pub mod frame;
 pub mod http;
 pub mod ids;
 pub mod inspection;
+pub(crate) mod json;
 mod lenient;
 pub mod metrics;
 pub mod registration;

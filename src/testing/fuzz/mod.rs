@@ -12,6 +12,7 @@ mod feed;
 mod handshake;
 mod ids;
 mod input;
+mod json;
 mod pair;
 mod payload;
 mod proxy;
@@ -27,6 +28,7 @@ pub use corpus::{Inputs, inputs, pack};
 pub use decoder::decoder;
 pub use handshake::handshake;
 pub use ids::ids;
+pub use json::json;
 pub use pair::pair;
 pub use proxy::proxy;
 pub use readers::readers;
@@ -71,11 +73,12 @@ pub struct Target {
 }
 
 /// Everything there is to fuzz.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "decoder", check: decoder },
     Target { name: "reference", check: reference },
     Target { name: "readers", check: readers },
     Target { name: "ids", check: ids },
+    Target { name: "json", check: json },
     Target { name: "handshake", check: handshake },
     Target { name: "proxy", check: proxy },
     Target { name: "agent", check: agent },
