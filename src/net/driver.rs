@@ -4,8 +4,9 @@
 //! Each turn reads once, tells the session, acts on its events, collects what may be written and
 //! writes it. Reading never waits for writing. A wake-up takes a bounded number of turns.
 //!
-//! A turn that wakes several callers is the last of its wake-up: they run first, and what they ask
-//! next goes out in one write. No timer is involved, and a caller alone is not waited for.
+//! A turn that sets several tasks to work, callers who get their answers or handlers who get their
+//! events, is the last of its wake-up: they run first, and what they say next goes out in one write.
+//! No timer is involved, and one alone is not waited for.
 //!
 //! ```text
 //! running --session closed--> closing --all written, the peer's end seen, or linger over--> done
@@ -60,8 +61,9 @@ pub(crate) trait Role: Send + Unpin + 'static {
         wakers: &mut Vec<Waker>,
     );
 
-    /// Does what must not be done with the connection locked.
-    fn act(&mut self, shared: &Arc<Shared<Self::Session>>);
+    /// Does what must not be done with the connection locked. Returns how many tasks it set to work
+    /// that will have something to write soon.
+    fn act(&mut self, shared: &Arc<Shared<Self::Session>>) -> usize;
 }
 
 /// What a read gave.
@@ -238,7 +240,7 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
         for waker in self.wakers.drain(..) {
             waker.wake();
         }
-        self.role.act(&self.shared);
+        let woken = woken.saturating_add(self.role.act(&self.shared));
         if let (Phase::Running, Some(flushes)) = (self.phase, flushes) {
             self.begin_closing(flushes);
         }

@@ -309,7 +309,7 @@ impl Role for ProxyRole {
         }
     }
 
-    fn act(&mut self, shared: &Arc<Shared<ProxySession>>) {
+    fn act(&mut self, shared: &Arc<Shared<ProxySession>>) -> usize {
         if !matches!(self.progress, Progress::Deciding(_)) {
             self.hook = None;
         }
@@ -345,6 +345,7 @@ impl Role for ProxyRole {
         if let Some(reason) = self.reason.take() {
             self.closed.send_replace(Some(reason));
         }
+        0
     }
 }
 

@@ -11,8 +11,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::machine::{
-    Backlog, CloseReason, ConnectionState, FromAgent, Histogram, Matching, ProxyConnection, ProxyEvent,
-    ProxyLatency, ProxyStats, Refusal, Shut, Tally, Terms, Timestamp, Violation, handshake::Stage,
+    Backlog, CloseReason, ConnectionState, ExchangeId, FromAgent, Histogram, Matching, ProxyConnection,
+    ProxyEvent, ProxyLatency, ProxyStats, Refusal, Shut, Tally, Terms, Timestamp, Violation,
+    handshake::Stage,
 };
 use crate::wire::{
     Capabilities, Decoder, EncodeError, Encoding, EventKind, ForwardRequest, ForwardResponse, FrameType,
@@ -22,7 +23,7 @@ use crate::wire::{
 use super::Intake;
 use super::message::{bounded, supported};
 pub use event::{Grant, PendingRegistration, ProxySessionEvent};
-use read::{Opening, read_frame, read_opening};
+use read::{Incoming, read_frame, read_opening};
 pub use settings::ProxySettings;
 
 /// Room that an exchange id takes in an event: its name, its quotes, twenty digits.
@@ -220,8 +221,12 @@ impl ProxySession {
                 None => Ok(read_frame(self.encoding, frame)),
             };
             match outcome {
-                Ok(Opening::Frame(frame)) => self.machine.handle_frame(frame, now),
-                Ok(Opening::Answer(response)) => self.handle_response(*response, now),
+                Ok(Incoming::Frame(frame)) => self.machine.handle_frame(frame, now),
+                Ok(Incoming::Response(response)) => self.handle_response(*response, now),
+                Ok(Incoming::Answer { ids, payload }) => {
+                    let (id, exchange) = (ids.correlation_id.as_deref(), ids.exchange_id.map(ExchangeId));
+                    self.machine.handle_answer(id, exchange, payload.to_vec(), now);
+                }
                 Err(violation) => self.machine.handle_violation(violation),
             }
         }
