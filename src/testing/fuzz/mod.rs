@@ -20,6 +20,7 @@ mod readers;
 mod reference;
 mod seeds;
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
@@ -36,6 +37,7 @@ pub use reference::reference;
 pub use seeds::{Seed, seeds};
 
 use super::oracle::Violated;
+use crate::machine::Timestamp;
 
 /// What a fuzzer found wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,17 @@ pub type Outcome = Result<(), Failure>;
 /// Fails with `text` unless `holds`.
 fn ensure(holds: bool, text: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(Failure(text())) }
+}
+
+/// Fails if a session that got `received` bytes holds more than it may for them.
+fn ensure_bounded(held: usize, received: usize) -> Outcome {
+    let most = received.saturating_mul(2).saturating_add(1024);
+    ensure(held <= most, || format!("{held} bytes held of {received} received"))
+}
+
+/// Fails if a session that was told the time `now` still asks for an earlier one.
+fn ensure_caught_up(due: Option<Timestamp>, now: Timestamp) -> Outcome {
+    ensure(due.is_none_or(|due| due > now), || format!("still due at {due:?}, now {now}"))
 }
 
 /// One thing to fuzz.
