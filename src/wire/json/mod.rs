@@ -10,6 +10,7 @@ mod escape;
 mod key;
 mod reader;
 mod scan;
+mod skip;
 mod writer;
 
 use serde::Deserialize;
