@@ -7,6 +7,7 @@ mod compound;
 mod deserializer;
 mod entries;
 mod escape;
+mod ids;
 mod key;
 mod reader;
 mod scan;
@@ -15,6 +16,7 @@ mod writer;
 
 use serde::Deserialize;
 
+pub(crate) use ids::find_ids;
 pub(crate) use reader::read as read_plain;
 pub(crate) use writer::write;
 
