@@ -16,7 +16,14 @@ use super::audit::{CORRELATION_ID, EXCHANGE_ID};
 use super::correlation::CorrelationId;
 use super::encoder::EncodeError;
 use super::encoding::{DecodeError, Encoding};
+use super::json;
 use super::lenient::Loose;
+
+/// The maps below the top in which an answer has its ids, each within the one before.
+pub(crate) const OF_AN_ANSWER: &[&str] = &["audit", "custom"];
+
+/// The map below the top in which an event may have its id.
+pub(crate) const OF_AN_EVENT: &[&str] = &["metadata"];
 
 /// The ids of an answer, out of `audit.custom`.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -50,7 +57,10 @@ pub fn answer_ids(encoding: Encoding, payload: &[u8]) -> Result<AnswerIds, Decod
 
 /// The same, out of the payload itself where it holds the text as it is.
 pub(crate) fn borrowed_answer_ids(encoding: Encoding, payload: &[u8]) -> Result<Ids<'_>, DecodeError> {
-    let Answer(found) = encoding.decode(payload)?;
+    let found = match find(encoding, payload, OF_AN_ANSWER) {
+        Some(found) => found,
+        None => encoding.decode::<Answer<'_>>(payload)?.0,
+    };
     Ok(found.last.unwrap_or_default())
 }
 
@@ -61,13 +71,24 @@ pub(crate) fn borrowed_answer_ids(encoding: Encoding, payload: &[u8]) -> Result<
 /// [`DecodeError`] when the payload is not one well-formed map. An id of another type is no error; it
 /// is absent.
 pub fn event_ids(encoding: Encoding, payload: &[u8]) -> Result<EventIds, DecodeError> {
-    let Event(Found { here, last }) = encoding.decode(payload)?;
+    let Found { here, last } = match find(encoding, payload, OF_AN_EVENT) {
+        Some(found) => found,
+        None => encoding.decode::<Event<'_>>(payload)?.0,
+    };
     let top = here.correlation_id.filter(|id| !id.is_empty());
     let id = top.or_else(|| last.and_then(|metadata| metadata.correlation_id));
     Ok(EventIds {
         correlation_id: id.as_deref().map(CorrelationId::from).unwrap_or_default(),
         exchange_id: here.exchange_id,
     })
+}
+
+/// What the readers below would find, where that is seen without them.
+fn find<'a>(encoding: Encoding, payload: &'a [u8], path: &[&str]) -> Option<Found<'a>> {
+    match encoding {
+        Encoding::Json => json::find_ids(payload, path),
+        Encoding::MessagePack | Encoding::MessagePackText => None,
+    }
 }
 
 /// Adds the field `exchange_id` at the end of the map that is encoded in `out` from `message_start`
@@ -174,28 +195,28 @@ pub(crate) struct Ids<'a> {
 
 /// What stands in the first map of a path, and in the last, if that is another.
 #[derive(Debug, Default, PartialEq)]
-struct Found<'a> {
-    here: Ids<'a>,
-    last: Option<Ids<'a>>,
+pub(crate) struct Found<'a> {
+    pub(super) here: Ids<'a>,
+    pub(super) last: Option<Ids<'a>>,
 }
 
 /// What an answer says of its ids.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Answer<'a>(Found<'a>);
+pub(crate) struct Answer<'a>(pub(crate) Found<'a>);
 
 impl<'de> Deserialize<'de> for Answer<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        whole_message(deserializer, &["audit", "custom"]).map(Self)
+        whole_message(deserializer, OF_AN_ANSWER).map(Self)
     }
 }
 
 /// What an event says of its ids.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Event<'a>(Found<'a>);
+pub(crate) struct Event<'a>(pub(crate) Found<'a>);
 
 impl<'de> Deserialize<'de> for Event<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        whole_message(deserializer, &["metadata"]).map(Self)
+        whole_message(deserializer, OF_AN_EVENT).map(Self)
     }
 }
 

@@ -1,5 +1,8 @@
 //! The quick reading and writing of JSON, against `serde_json` (P10).
 
+use alloc::format;
+use alloc::string::String;
+
 use crate::testing::json::{alike, all_kinds_alike, read_alike};
 use crate::wire::{
     Answer, Cancel, ConfigUpdateRequest, Configure, Encoding, FlowControl, ForwardRequest, ForwardResponse,
@@ -40,17 +43,29 @@ pub fn json(data: &[u8]) -> Outcome {
         16 => alike::<ForwardRequest>(&bytes),
         17 => alike::<ForwardResponse>(&bytes),
         18 => alike::<MetricsReport>(&bytes).or_else(|found| excuse(found, &bytes)),
-        19 => read_alike::<ids::Answer<'_>>(&bytes),
-        20 => read_alike::<ids::Event<'_>>(&bytes),
+        19 => ids_alike::<ids::Answer<'_>>(&bytes, ids::OF_AN_ANSWER, |ids| &ids.0),
+        20 => ids_alike::<ids::Event<'_>>(&bytes, ids::OF_AN_EVENT, |ids| &ids.0),
         _ => all_kinds_alike(&bytes).map(|read| read > 0),
     };
     compared.map(|_| ()).map_err(Failure)
 }
 
 /// A number that is none is not equal to itself.
-fn excuse(found: alloc::string::String, bytes: &[u8]) -> Result<bool, alloc::string::String> {
-    let read = |read: Option<MetricsReport>| read.map(|report| alloc::format!("{report:?}"));
+fn excuse(found: String, bytes: &[u8]) -> Result<bool, String> {
+    let read = |read: Option<MetricsReport>| read.map(|report| format!("{report:?}"));
     let quick = read(crate::wire::json::read_plain(bytes));
     let right = read(serde_json::from_slice(bytes).ok());
     if found.contains("NaN") && (quick.is_none() || quick == right) { Ok(false) } else { Err(found) }
+}
+
+/// The ids by the reader that decoders use, and by the search for them.
+fn ids_alike<'a, T>(bytes: &'a [u8], path: &[&str], of: fn(&T) -> &ids::Found<'a>) -> Result<bool, String>
+where
+    T: serde::Deserialize<'a> + PartialEq + core::fmt::Debug,
+{
+    read_alike::<T>(bytes)?;
+    let Some(found) = crate::wire::json::find_ids(bytes, path) else { return Ok(false) };
+    let right = serde_json::from_slice::<T>(bytes);
+    let alike = right.as_ref().is_ok_and(|right| *of(right) == found);
+    if alike { Ok(true) } else { Err(format!("{found:?} was found, and should be {right:?}")) }
 }

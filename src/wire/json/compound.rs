@@ -8,7 +8,7 @@ use serde::ser::{
 };
 use serde_json::{Error, Result};
 
-use super::escape::write_string;
+use super::escape::write_name;
 use super::key::write_key;
 use super::writer::Writer;
 
@@ -100,16 +100,23 @@ impl<'o> Compound<'o> {
         value.serialize(Writer(self.out))
     }
 
-    #[inline]
+    // Always inlined: where the name is known, what becomes of it is worked out by the compiler.
+    #[inline(always)]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<()> {
         if let State::Private(of) = self.state {
-            let text = serde_json::to_vec(&OneField { name: of, field: name, value })?;
-            self.out.extend_from_slice(&text);
-            return Ok(());
+            return self.private_field(&OneField { name: of, field: name, value });
         }
-        self.next();
-        write_string(name, self.out);
-        self.value(value)
+        self.out.extend_from_slice(if matches!(self.state, State::First) { b"\"" } else { b",\"" });
+        self.state = State::Rest;
+        write_name(name, self.out);
+        self.out.extend_from_slice(b"\":");
+        value.serialize(Writer(self.out))
+    }
+
+    #[cold]
+    fn private_field<T: Serialize + ?Sized>(&mut self, only: &OneField<'_, T>) -> Result<()> {
+        self.out.extend_from_slice(&serde_json::to_vec(only)?);
+        Ok(())
     }
 
     #[inline]
@@ -178,7 +185,7 @@ macro_rules! structs {
                 type Ok = ();
                 type Error = Error;
 
-                #[inline]
+                #[inline(always)]
                 fn serialize_field<T: Serialize + ?Sized>(
                     &mut self,
                     name: &'static str,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::scan::{PLAIN, is_plain, plain_run};
+use super::scan::{all_plain, is_special, plain_run};
 
 /// Appends `text` in quotes.
 #[inline]
@@ -15,46 +15,27 @@ pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
 /// Appends `text` as it stands within quotes.
 #[inline]
 pub(super) fn write_contents(text: &str, out: &mut Vec<u8>) {
-    /// Up to so many bytes are copied sooner in words than by a call.
-    const SHORT: usize = 64;
     let bytes = text.as_bytes();
-    if bytes.len() <= SHORT {
-        write_short(bytes, out);
+    if all_plain(bytes) {
+        out.extend_from_slice(bytes);
     } else {
         write_long(bytes, out);
     }
 }
 
-#[inline]
-fn write_short(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut rest = bytes;
-    while let Some((eight, tail)) = rest.split_first_chunk() {
-        if !is_plain(u64::from_le_bytes(*eight)) {
-            return write_long(rest, out);
+/// Appends a name as [`write_contents`] does. Of a name that is known when this is compiled, only the copying
+/// is left.
+#[inline(always)]
+pub(super) fn write_name(name: &'static str, out: &mut Vec<u8>) {
+    let bytes = name.as_bytes();
+    let mut at = 0_usize;
+    while let Some(byte) = bytes.get(at) {
+        if is_special(*byte) {
+            return write_long(bytes, out);
         }
-        out.extend_from_slice(eight);
-        rest = tail;
+        at = at.wrapping_add(1);
     }
-    if let Some((four, tail)) = rest.split_first_chunk() {
-        if !is_plain(PLAIN << 32 | u64::from(u32::from_le_bytes(*four))) {
-            return write_long(rest, out);
-        }
-        out.extend_from_slice(four);
-        rest = tail;
-    }
-    if let Some((two, tail)) = rest.split_first_chunk() {
-        if !is_plain(PLAIN << 16 | u64::from(u16::from_le_bytes(*two))) {
-            return write_long(rest, out);
-        }
-        out.extend_from_slice(two);
-        rest = tail;
-    }
-    if let Some(one) = rest.first() {
-        if !is_plain(PLAIN << 8 | u64::from(*one)) {
-            return write_long(rest, out);
-        }
-        out.push(*one);
-    }
+    out.extend_from_slice(bytes);
 }
 
 /// Appends runs of plain bytes and the special ones between them.

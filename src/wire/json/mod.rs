@@ -7,13 +7,16 @@ mod compound;
 mod deserializer;
 mod entries;
 mod escape;
+mod ids;
 mod key;
 mod reader;
 mod scan;
+mod skip;
 mod writer;
 
 use serde::Deserialize;
 
+pub(crate) use ids::find_ids;
 pub(crate) use reader::read as read_plain;
 pub(crate) use writer::write;
 

@@ -4,11 +4,12 @@ const EACH: u64 = 0x0101_0101_0101_0101;
 const TOP: u64 = 0x8080_8080_8080_8080;
 
 /// A word of bytes that stand for themselves.
-pub(super) const PLAIN: u64 = EACH.wrapping_mul(b' ' as u64);
+const PLAIN: u64 = EACH.wrapping_mul(b' ' as u64);
 
 /// How many bytes at the front stand for themselves in a JSON string: all up to the first quote,
 /// backslash or control character.
-#[inline]
+// On its own it needs no more registers than a function is free to use.
+#[inline(never)]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     while let Some((chunk, tail)) = rest.split_first_chunk() {
@@ -29,7 +30,7 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
 
 /// Whether a byte cannot stand for itself in a JSON string.
 #[inline]
-const fn is_special(byte: u8) -> bool {
+pub(super) const fn is_special(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
@@ -40,9 +41,31 @@ const fn first_special(chunk: [u8; 8]) -> Option<usize> {
     if found == 0 { None } else { Some((found.trailing_zeros() / 8) as usize) }
 }
 
+/// Whether all bytes stand for themselves in a JSON string.
+#[inline]
+pub(super) fn all_plain(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk() {
+        let (chunks, _) = bytes.as_chunks();
+        return chunks.iter().all(|chunk| is_plain(u64::from_le_bytes(*chunk)))
+            && is_plain(u64::from_le_bytes(*last));
+    }
+    // What is shorter than a word makes one, some of it twice.
+    match (bytes.first_chunk(), bytes.last_chunk(), bytes) {
+        (Some(first), Some(last), _) => {
+            is_plain(u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32)
+        }
+        (_, _, [first, .., last]) => {
+            let middle = bytes.get(1).copied().unwrap_or(*first);
+            is_plain(u64::from_le_bytes([*first, middle, *last, b' ', b' ', b' ', b' ', b' ']))
+        }
+        (_, _, [one]) => !is_special(*one),
+        (_, _, []) => true,
+    }
+}
+
 /// Whether all eight bytes of a word stand for themselves in a JSON string.
 #[inline]
-pub(super) const fn is_plain(word: u64) -> bool {
+const fn is_plain(word: u64) -> bool {
     special_bits(word) == 0
 }
 
@@ -81,9 +104,11 @@ mod tests {
                     let mut bytes = vec![b'x'; length];
                     bytes[at] = byte;
                     assert_eq!(plain_run(&bytes), slowly(&bytes), "{bytes:?}");
+                    assert_eq!(all_plain(&bytes), !is_special(byte), "{bytes:?}");
                 }
             }
         }
+        assert!(all_plain(b""));
     }
 
     #[test]
@@ -95,6 +120,7 @@ mod tests {
                 let mut bytes = vec![0xff; 10];
                 bytes[at..at + 2].copy_from_slice(&[first, second]);
                 assert_eq!(plain_run(&bytes), slowly(&bytes), "{bytes:?}");
+                assert_eq!(all_plain(&bytes), !is_special(first) && !is_special(second), "{bytes:?}");
             }
         }
     }
