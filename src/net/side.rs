@@ -8,6 +8,7 @@ use crate::machine::admission::RegistrationRefusal;
 use crate::machine::{Ending, ExchangeId};
 use crate::wire::{ConfigUpdateRequest, HealthState, HealthStatus, MetricsReport};
 
+use super::gate::Waiting;
 use super::sync::{Arc, broadcast, watch};
 
 /// Reports that wait for a reader.
@@ -90,6 +91,8 @@ pub(crate) struct ProxySide {
     pub(super) health_watch: Option<watch::Sender<Option<HealthState>>>,
     /// What the hook said, until the role acts on it.
     pub(super) verdict: Option<Result<(), RegistrationRefusal>>,
+    /// Those who wait to ask.
+    pub(super) gate: Waiting,
     reports: Mailbox,
 }
 
