@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn times_are_written_as_people_expect() {
-        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::from_millis(seconds * 1_000 + 7));
+        let at = |seconds: u64| rfc3339(UNIX_EPOCH + Duration::from_millis(seconds * 1_000 + 7));
         // From `date -u -d @N`.
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00.007Z"),
