@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, request};
 
 use crate::machine::SubmitError;
 use crate::net::AskError;
@@ -77,9 +77,11 @@ impl Step {
 }
 
 impl Conversation {
-    pub(super) fn new(config: Arc<AskConfig>, id: CorrelationId) -> Self {
+    pub(super) fn new(config: Arc<AskConfig>, id: CorrelationId, parts: &request::Parts) -> Self {
         let summary = Summary {
             correlation_id: id.clone(),
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
             outcome: Outcome::Allowed,
             passed: false,
             failure: None,

@@ -163,7 +163,7 @@ async fn ask_about_request(
     if let Some(describe) = &config.hooks.describe {
         describe(parts, &mut metadata);
     }
-    let talk = Arc::new(Conversation::new(config, metadata.correlation_id.clone()));
+    let talk = Arc::new(Conversation::new(config, metadata.correlation_id.clone(), parts));
     let make = || {
         let converted = convert::request_headers(parts, metadata.clone());
         if !converted.replaced.is_empty() && talk.config.not_utf8 == NotUtf8::Refuse {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode, Uri};
 
 use crate::wire::CorrelationId;
 
@@ -14,6 +14,10 @@ use super::failure::Cause;
 pub struct Summary {
     /// The request's name on the wire.
     pub correlation_id: CorrelationId,
+    /// The request's method, as the client sent it.
+    pub method: Method,
+    /// The request's target, as the client sent it.
+    pub uri: Uri,
     /// What the agent said, or what stood in for it.
     pub outcome: Outcome,
     /// Whether the service was called.
