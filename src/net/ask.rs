@@ -72,6 +72,7 @@ impl Ask {
         let exchange = connection.shared.command(|core, now| {
             let exchange = core.session.submit(event, now.after(timeout), patience, now)?;
             core.side.slots.insert(exchange, Arc::clone(&slot));
+            core.side.gate.take();
             Ok::<_, SendError>(exchange)
         })?;
         Ok(PendingAnswer { connection, exchange, slot, done: false })
@@ -141,6 +142,14 @@ impl PendingAnswer {
     /// Gives the question up. No answer will be told.
     pub fn cancel(mut self, reason: CancelReason) {
         self.give_up(reason);
+    }
+
+    /// Lets the question run without anybody who waits for it: no answer will be told, and nothing is
+    /// given up. For events whose answer decides nothing, such as a request's completion.
+    pub fn detach(mut self) {
+        self.done = true;
+        let slot = self.connection.shared.command(|core, _| core.side.slots.remove(&self.exchange));
+        drop(slot);
     }
 
     fn give_up(&mut self, reason: CancelReason) {

@@ -61,6 +61,12 @@ pub(crate) trait Role: Send + Unpin + 'static {
         wakers: &mut Vec<Waker>,
     );
 
+    /// Looks once more at what all that came to, with the connection locked. Whom it wakes goes into
+    /// `wakers`.
+    fn settle(&mut self, core: &mut Core<Self::Session>, wakers: &mut Vec<Waker>) {
+        let _ = (core, wakers);
+    }
+
     /// Does what must not be done with the connection locked. Returns how many tasks it set to work
     /// that will have something to write soon.
     fn act(&mut self, shared: &Arc<Shared<Self::Session>>) -> usize;
@@ -225,6 +231,7 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
         core.session.poll_transmit(&mut self.out);
         // Writing may end the connection too.
         dispatch(&mut self.role, &mut core, now, &mut self.wakers);
+        self.role.settle(&mut core, &mut self.wakers);
         let state = core.session.state();
         self.view = View {
             wants_bytes: core.session.wants_bytes(),
@@ -410,6 +417,7 @@ impl<R: Role, IO> Drop for Driver<R, IO> {
         let mut core = self.shared.lock();
         core.session.handle_transport_lost();
         dispatch(&mut self.role, &mut core, now, &mut self.wakers);
+        self.role.settle(&mut core, &mut self.wakers);
         self.shared.publish(&core);
         drop(core);
         for waker in self.wakers.drain(..) {

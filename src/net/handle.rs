@@ -15,6 +15,7 @@ use crate::wire::{
 };
 
 use super::ask::Ask;
+use super::gate::Gate;
 use super::hook::Peer;
 use super::shared::{Load, Shared, Traffic, drive};
 use super::side::{ProxySide, Report, Reports};
@@ -175,6 +176,11 @@ impl AgentHandle {
         self.connection
             .shared
             .look(|core| core.session.state() == ConnectionState::Open && core.session.shut().is_none())
+    }
+
+    /// To wait until an event of a new request could be written.
+    pub fn gate(&self) -> Gate {
+        Gate::new(Arc::clone(&self.connection))
     }
 
     /// The health that the agent reported last.

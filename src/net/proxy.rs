@@ -309,6 +309,10 @@ impl Role for ProxyRole {
         }
     }
 
+    fn settle(&mut self, core: &mut Core<ProxySession>, wakers: &mut Vec<Waker>) {
+        core.side.gate.settle(&core.session, wakers);
+    }
+
     fn act(&mut self, shared: &Arc<Shared<ProxySession>>) -> usize {
         if !matches!(self.progress, Progress::Deciding(_)) {
             self.hook = None;

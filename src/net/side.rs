@@ -7,6 +7,7 @@ use crate::machine::ExchangeId;
 use crate::machine::admission::RegistrationRefusal;
 use crate::wire::{ConfigUpdateRequest, HealthState, HealthStatus, MetricsReport};
 
+use super::gate::Waiting;
 use super::slot::Slot;
 use super::sync::{Arc, broadcast, watch};
 
@@ -81,6 +82,8 @@ pub(crate) struct ProxySide {
     pub(super) health_watch: Option<watch::Sender<Option<HealthState>>>,
     /// What the hook said, until the role acts on it.
     pub(super) verdict: Option<Result<(), RegistrationRefusal>>,
+    /// Those who wait to ask.
+    pub(super) gate: Waiting,
     reports: Mailbox,
 }
 

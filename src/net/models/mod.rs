@@ -30,6 +30,7 @@ mod agents;
 mod ask;
 mod door;
 mod far;
+mod gate;
 #[cfg(dialback_shuttle)]
 mod large;
 mod pool;
@@ -165,8 +166,12 @@ struct End {
 
 impl Near {
     fn new(far: Far<AgentSession>) -> Self {
+        Self::with(ProxySettings::default(), far)
+    }
+
+    fn with(settings: ProxySettings, far: Far<AgentSession>) -> Self {
         let clock = Clock::start();
-        let session = ProxySession::dial(ProxySettings::default(), None, clock.now()).unwrap();
+        let session = ProxySession::dial(settings, None, clock.now()).unwrap();
         let shared = Arc::new(Shared::new(session, ProxySide::default(), clock));
         let (sender, mut receiver) = oneshot::channel();
         let role = ProxyRole::new(None, Delivery::Caller(sender), SECOND);
@@ -204,6 +209,7 @@ impl End {
         shared.look(|core| {
             assert!(core.session.close_reason().is_some(), "the connection has not ended");
             assert!(core.side.slots.is_empty(), "somebody is awaited who has gone");
+            assert!(core.side.gate.is_empty(), "somebody waits at a gate that will not open");
             assert_eq!(shared.load(), core.session.load(), "the gauge is stale");
             let stats = core.session.stats();
             let ends = stats.answered + stats.timed_out + stats.cancelled + stats.refused + stats.lost;

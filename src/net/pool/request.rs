@@ -40,6 +40,16 @@ impl Request {
         RequestAsk { request: self, ask: self.member.handle.ask(event) }
     }
 
+    /// What came of an event bears on the connection's health.
+    pub(crate) fn note(&self, result: &Result<Answer, AskError>) {
+        let sign = match result {
+            Ok(_) => Sign::Answered,
+            Err(AskError::TimedOut) => Sign::Failed,
+            Err(_) => return,
+        };
+        self.member.sign(sign, self.limits, self.clock.now());
+    }
+
     /// Gives up everything that is under way about this request. Returns how many events that were.
     pub fn cancel(&self, reason: crate::wire::CancelReason) -> usize {
         self.member.handle.cancel_request(self.id.as_str(), reason)
@@ -106,14 +116,7 @@ impl Future for RequestAnswer<'_> {
             }
         };
         let result = std::task::ready!(Pin::new(future).poll(cx));
-        let sign = match &result {
-            Ok(_) => Some(Sign::Answered),
-            Err(AskError::TimedOut) => Some(Sign::Failed),
-            Err(_) => None,
-        };
-        if let Some(sign) = sign {
-            this.request.member.sign(sign, this.request.limits, this.request.clock.now());
-        }
+        this.request.note(&result);
         Poll::Ready(result)
     }
 }

@@ -1,0 +1,80 @@
+//! The connection that a request's events go over.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use crate::net::{AgentHandle, AnswerFuture, AskError, Pool, PoolError, Request};
+use crate::wire::{Answer, CorrelationId, Event, EventKind};
+
+/// Where connections come from.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// One that is given.
+    Handle(AgentHandle),
+    /// The best of an agent's.
+    Pool(Pool, Arc<str>),
+}
+
+impl Source {
+    pub(super) fn begin(&self, id: &CorrelationId, needs: &[EventKind]) -> Result<Line, PoolError> {
+        match self {
+            Self::Handle(handle) => {
+                let able = needs.iter().all(|kind| handle.capabilities().supports(*kind));
+                if able {
+                    Ok(Line::Direct(handle.clone()))
+                } else {
+                    Err(PoolError::NoneFit { connections: 1 })
+                }
+            }
+            Self::Pool(pool, agent_id) => pool.begin(agent_id, id.clone(), needs).map(Line::Pooled),
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) enum Line {
+    Direct(AgentHandle),
+    Pooled(Request),
+}
+
+impl Line {
+    pub(super) fn handle(&self) -> &AgentHandle {
+        match self {
+            Self::Direct(handle) => handle,
+            Self::Pooled(request) => request.handle(),
+        }
+    }
+
+    /// Asks at once; nothing of it waits for a poll.
+    pub(super) fn ask(self: &Arc<Self>, event: Event, deadline: Option<Duration>) -> Asked {
+        let mut ask = self.handle().ask(event);
+        if let Some(deadline) = deadline {
+            ask = ask.timeout(deadline);
+        }
+        Asked { line: Arc::clone(self), answer: ask.into_future() }
+    }
+}
+
+/// A question on a line. What comes of it bears on the connection's health in its pool.
+#[derive(Debug)]
+pub(super) struct Asked {
+    line: Arc<Line>,
+    answer: AnswerFuture,
+}
+
+impl Future for Asked {
+    type Output = Result<Answer, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(Pin::new(&mut self.answer).poll(cx));
+        match &*self.line {
+            Line::Direct(_) => {}
+            Line::Pooled(request) => request.note(&result),
+        }
+        Poll::Ready(result)
+    }
+}
