@@ -21,6 +21,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "codec")]
+pub mod codec;
 pub mod machine;
 #[cfg(feature = "tokio")]
 pub mod net;
