@@ -108,6 +108,11 @@ fn the_limit_holds_in_both_directions_and_counts_the_type_byte() {
     let mut bytes = BytesMut::from(&frame(0x42, b"wxyz")[..4]);
     assert!(matches!(codec.decode(&mut bytes), Err(CodecError::Frame(found)) if found == error));
 
+    // What comes behind a bad frame is anybody's guess, whatever the limit is from now on.
+    codec.set_limit(5);
+    let mut bytes = BytesMut::from(&frame(0x42, b"wxyz")[..]);
+    assert!(matches!(codec.decode(&mut bytes), Err(CodecError::Frame(found)) if found == error));
+
     let mut codec = FrameCodec::new(4);
     codec.set_limit(5);
     assert_eq!(codec.limit(), 5);

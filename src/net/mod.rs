@@ -56,6 +56,8 @@
 //! # }
 //! ```
 //!
+//! [`Handlers`] makes a handler of closures.
+//!
 //! A [`Fleet`] does the same with several connections to each of several proxies, and one handler.
 //!
 //! # Dropping
@@ -76,6 +78,7 @@ mod driver;
 mod fleet;
 mod handle;
 mod handler;
+mod handlers;
 mod hook;
 mod line;
 mod listener;
@@ -88,6 +91,8 @@ mod proxy;
 mod publish;
 mod refusals;
 mod reporting;
+#[cfg(feature = "testing")]
+mod script;
 mod shared;
 mod side;
 mod signal;
@@ -113,6 +118,7 @@ pub use driver::Stream;
 pub use fleet::{Fleet, FleetController, FleetError, FleetRunner, TargetView};
 pub use handle::{AgentHandle, Stats};
 pub use handler::{Context, Handler};
+pub use handlers::Handlers;
 pub use hook::{AdmissionHook, Applicant, BoxFuture, Peer};
 pub use line::LinkState;
 pub use listener::{BindError, Listener, ListenerClosed};
@@ -121,6 +127,8 @@ pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, 
 pub use publish::publish;
 pub use refusals::Refusals;
 pub use reporting::MetricsExport;
+#[cfg(feature = "testing")]
+pub use script::{Script, ScriptError, Scripted};
 pub use shared::Traffic;
 pub use side::{Report, Reports};
 pub use signal::shutdown_signal;

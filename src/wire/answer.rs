@@ -159,6 +159,28 @@ impl Answer {
         self
     }
 
+    /// Adds a rule that matched to the audit notes.
+    #[must_use]
+    pub fn with_rule(mut self, id: impl Into<String>) -> Self {
+        self.audit.rule_ids.push(id.into());
+        self
+    }
+
+    /// Says in the audit notes how sure the agent is, from 0.0 to 1.0. What lies outside is moved to
+    /// the nearer end, and what is no number is left out.
+    #[must_use]
+    pub fn with_confidence(mut self, confidence: f32) -> Self {
+        self.audit.confidence = (!confidence.is_nan()).then(|| confidence.clamp(0.0, 1.0));
+        self
+    }
+
+    /// Tells the router something.
+    #[must_use]
+    pub fn with_routing(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.routing_metadata.insert(key.into(), value.into());
+        self
+    }
+
     /// Adds a reason code to the audit notes.
     #[must_use]
     pub fn with_reason_code(mut self, code: impl Into<String>) -> Self {
@@ -251,6 +273,18 @@ mod tests {
         assert!(answer.is_allow() && !Answer::redirect("/", 302).is_allow());
         let challenge = Answer::challenge("captcha", BTreeMap::new());
         assert!(json(&challenge).contains(r#"{"challenge":{"challenge_type":"captcha","params":{}}}"#));
+    }
+
+    #[test]
+    fn notes_and_routing_fill_their_fields() {
+        let answer = Answer::allow().with_rule("942100").with_confidence(7.0).with_routing("pool", "canary");
+        assert_eq!(
+            (&answer.audit.rule_ids[..], answer.audit.confidence),
+            (&["942100".into()][..], Some(1.0))
+        );
+        assert_eq!(answer.routing_metadata["pool"], "canary");
+        assert_eq!(Answer::allow().with_confidence(f32::NAN), Answer::allow());
+        assert_eq!(Answer::allow().with_confidence(f32::NEG_INFINITY).audit.confidence, Some(0.0));
     }
 
     #[test]

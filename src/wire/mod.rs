@@ -45,6 +45,7 @@ pub mod metrics;
 pub mod registration;
 pub mod report;
 pub mod token;
+pub mod verdict;
 
 pub use answer::{Answer, BodyMutation, PROTOCOL_VERSION};
 pub use audit::Audit;
@@ -71,3 +72,4 @@ pub use report::{
     RuleDefinition,
 };
 pub use token::Token;
+pub use verdict::{Block, Challenge, Redirect};
