@@ -18,6 +18,15 @@ pub const PROTOCOL_VERSION: u32 = 2;
 ///
 /// As little as `{"version":2,"decision":"allow"}` can be read. A decision must be there: nothing is
 /// allowed by leaving it out (W-ANSWER-1).
+///
+/// ```
+/// use dialback::wire::{Answer, Block, HeaderOp};
+///
+/// let passes = Answer::allow().with_request_header(HeaderOp::set("x-user", "jane")).with_tag("vip");
+/// assert!(passes.is_allow());
+/// let stopped: Answer = Block::new(403).body("not here").into();
+/// assert!(!stopped.with_rule("942100").is_allow());
+/// ```
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Answer {
     /// The protocol version, 2.
@@ -197,6 +206,16 @@ impl Answer {
 }
 
 /// A change to one piece of a body.
+///
+/// ```
+/// use dialback::wire::{Answer, BodyMutation, RequestBodyChunk};
+///
+/// fn without_secrets(chunk: &RequestBodyChunk) -> Answer {
+///     let text = String::from_utf8_lossy(&chunk.data).replace("secret", "******");
+///     Answer::allow().with_request_body(BodyMutation::replace(chunk.chunk_index, text.as_str()))
+/// }
+/// # without_secrets(&RequestBodyChunk::new("request-1", "a secret"));
+/// ```
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct BodyMutation {
     /// The new bytes: none leaves the piece as it is, empty ones drop it (W-MUT-1).

@@ -59,6 +59,14 @@ pub fn answer_ids(encoding: Encoding, payload: &[u8]) -> Result<AnswerIds, Decod
 ///
 /// [`DecodeError`] when the payload is not one well-formed map. An id of another type is no error; it
 /// is absent.
+///
+/// ```
+/// use dialback::wire::{Encoding, event_ids};
+///
+/// let ids = event_ids(Encoding::Json, br#"{"body": {"large": true}, "correlation_id": "c-1"}"#)?;
+/// assert_eq!(ids.correlation_id.as_str(), "c-1");
+/// # Ok::<(), dialback::wire::DecodeError>(())
+/// ```
 pub fn event_ids(encoding: Encoding, payload: &[u8]) -> Result<EventIds, DecodeError> {
     let Event(found) = encoding.decode(payload)?;
     let top = found.correlation_id.filter(|id| !id.is_empty());
