@@ -16,6 +16,19 @@ use super::sync::Arc;
 
 /// An event that is about to be asked about. Await it for the answer, or [`Ask::send`] it now and
 /// await the answer later.
+///
+/// ```
+/// # use dialback::net::{AgentHandle, AskError};
+/// use dialback::wire::RequestHeaders;
+///
+/// # async fn ask(agent: &AgentHandle) {
+/// match agent.request_headers(RequestHeaders::new("request-1", "GET", "/")).fail_fast().await {
+///     Ok(answer) => println!("{:?}", answer.decision),
+///     Err(error) if !error.was_written() => println!("another agent may be asked: {error}"),
+///     Err(error) => println!("this agent may have seen it: {error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is asked until this is awaited or sent"]
 pub struct Ask {

@@ -53,6 +53,25 @@ pub struct Stats {
 /// the last one closes it. Every method but the `async` ones returns at once.
 ///
 /// [`PendingAnswer`]: super::PendingAnswer
+///
+/// ```
+/// use std::time::Duration;
+/// # use dialback::net::{AgentHandle, AskError};
+/// use dialback::wire::{CancelReason, RequestBodyChunk, RequestHeaders};
+///
+/// # async fn ask(agent: &AgentHandle) -> Result<(), AskError> {
+/// // Several events of one request: the agent handles them in this order.
+/// let headers = agent.request_headers(RequestHeaders::new("request-1", "POST", "/upload")).send()?;
+/// let chunk = agent.request_body_chunk(RequestBodyChunk::new("request-1", "a=b"));
+/// let chunk = chunk.timeout(Duration::from_millis(500)).send()?;
+/// if headers.await?.is_allow() {
+///     println!("{:?}", chunk.await?.decision);
+/// } else {
+///     chunk.cancel(CancelReason::BlockedByAgent);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct AgentHandle {
     pub(super) connection: Arc<Connection>,

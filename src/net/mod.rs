@@ -56,6 +56,8 @@
 //! # }
 //! ```
 //!
+//! [`Handlers`] makes a handler of closures.
+//!
 //! A [`Fleet`] does the same with several connections to each of several proxies, and one handler.
 //!
 //! # Dropping
@@ -77,6 +79,7 @@ mod fleet;
 mod gate;
 mod handle;
 mod handler;
+mod handlers;
 mod hook;
 mod line;
 mod listener;
@@ -89,6 +92,8 @@ mod proxy;
 mod publish;
 mod refusals;
 mod reporting;
+#[cfg(feature = "testing")]
+mod script;
 mod shared;
 mod side;
 mod signal;
@@ -116,6 +121,7 @@ pub use fleet::{Fleet, FleetController, FleetError, FleetRunner, TargetView};
 pub use gate::Gate;
 pub use handle::{AgentHandle, Stats};
 pub use handler::{Context, Handler};
+pub use handlers::Handlers;
 pub use hook::{AdmissionHook, Applicant, BoxFuture, Peer};
 pub use line::LinkState;
 pub use listener::{BindError, Listener, ListenerClosed};
@@ -124,6 +130,8 @@ pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, 
 pub use publish::publish;
 pub use refusals::Refusals;
 pub use reporting::MetricsExport;
+#[cfg(feature = "testing")]
+pub use script::{Script, ScriptError, Scripted};
 pub use shared::Traffic;
 pub use side::{Report, Reports};
 pub use signal::shutdown_signal;

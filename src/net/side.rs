@@ -26,6 +26,18 @@ pub enum Report {
 }
 
 /// An agent's reports, as they come.
+///
+/// ```
+/// # use dialback::net::{AgentHandle, Report};
+/// # async fn watch(agent: &AgentHandle) {
+/// let mut reports = agent.reports();
+/// while let Some(report) = reports.next().await {
+///     if let Report::Health(health) = report {
+///         println!("{}: {:?}", health.agent_id, health.state);
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Reports {
     receiver: Option<broadcast::Receiver<Report>>,

@@ -220,6 +220,15 @@ macro_rules! events {
                     Self::$name(event)
                 }
             }
+
+            /// Fails with the event itself if it is of another kind.
+            impl TryFrom<Event> for $name {
+                type Error = Event;
+
+                fn try_from(event: Event) -> Result<Self, Event> {
+                    if let Event::$name(event) = event { Ok(event) } else { Err(event) }
+                }
+            }
         )+
     };
 }
@@ -327,6 +336,13 @@ mod tests {
         assert_eq!(event.correlation_id().as_str(), "d");
         let borrowed: &dyn Fn(&Event) -> EventKind = &|event| EventMessage::kind(&event);
         assert_eq!(borrowed(&event), EventKind::ResponseHeaders);
+    }
+
+    #[test]
+    fn an_event_of_another_kind_comes_back_whole() {
+        let event = Event::from(ResponseHeaders::new("d", 200));
+        assert_eq!(RequestHeaders::try_from(event.clone()), Err(event.clone()));
+        assert_eq!(ResponseHeaders::try_from(event), Ok(ResponseHeaders::new("d", 200)));
     }
 
     #[test]

@@ -70,6 +70,14 @@ pub(crate) fn borrowed_answer_ids(encoding: Encoding, payload: &[u8]) -> Result<
 ///
 /// [`DecodeError`] when the payload is not one well-formed map. An id of another type is no error; it
 /// is absent.
+///
+/// ```
+/// use dialback::wire::{Encoding, event_ids};
+///
+/// let ids = event_ids(Encoding::Json, br#"{"body": {"large": true}, "correlation_id": "c-1"}"#)?;
+/// assert_eq!(ids.correlation_id.as_str(), "c-1");
+/// # Ok::<(), dialback::wire::DecodeError>(())
+/// ```
 pub fn event_ids(encoding: Encoding, payload: &[u8]) -> Result<EventIds, DecodeError> {
     let Found { here, last } = match find(encoding, payload, OF_AN_EVENT) {
         Some(found) => found,

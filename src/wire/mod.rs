@@ -46,6 +46,7 @@ pub mod metrics;
 pub mod registration;
 pub mod report;
 pub mod token;
+pub mod verdict;
 
 pub use answer::{Answer, BodyMutation, PROTOCOL_VERSION};
 pub use audit::Audit;
@@ -72,3 +73,4 @@ pub use report::{
     RuleDefinition,
 };
 pub use token::Token;
+pub use verdict::{Block, Challenge, Redirect};

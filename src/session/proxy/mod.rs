@@ -39,6 +39,32 @@ enum Peer {
 }
 
 /// The proxy's end of one connection: bytes in, bytes out, no I/O.
+///
+/// ```
+/// use std::time::Duration;
+/// use dialback::machine::{Patience, Timestamp};
+/// use dialback::session::{EncodedEvent, Grant, ProxySession, ProxySessionEvent};
+/// use dialback::wire::RequestHeaders;
+///
+/// /// What a proxy does when its connection to an agent has something to tell.
+/// fn act(session: &mut ProxySession, now: Timestamp) -> Result<(), Box<dyn std::error::Error>> {
+///     while let Some(event) = session.poll_event() {
+///         match event {
+///             ProxySessionEvent::Registration(pending) => {
+///                 let grant = Grant { connection_id: "c-1".into() };
+///                 session.accept_registration(*pending, grant, now)?;
+///             }
+///             ProxySessionEvent::Opened => {
+///                 let question = RequestHeaders::new("request-1", "GET", "/").into();
+///                 let event = EncodedEvent::new(&question, session.encoding())?;
+///                 session.submit(event, now.after(Duration::from_secs(1)), Patience::Wait, now)?;
+///             }
+///             other => println!("{other:?}"),
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProxySession {
     settings: ProxySettings,
