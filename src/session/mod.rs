@@ -14,6 +14,7 @@
 //! No step must come before another; a call that is not needed does nothing.
 
 mod agent;
+pub mod bridge;
 mod message;
 mod proxy;
 
