@@ -5,9 +5,10 @@ use std::time::Duration;
 use dialback::machine::{CloseReason, Timestamp, Violation};
 use dialback::session::bridge::{BridgeEnd, BridgeEvent, BridgeSession, BridgeSettings, Side};
 use dialback::wire::{
-    Answer, Cancel, CancelReason, Capabilities, Decoder, Encoding, EventKind, FlowAction, FlowControl,
+    Answer, Cancel, CancelReason, Capabilities, Decoder, Encoding, Event, EventKind, FlowAction, FlowControl,
     ForwardRequest, ForwardResponse, FrameType, HealthState, HealthStatus, Kind, MAX_FRAME, Ping,
-    Registration, RegistrationResponse, Token, encode_frame,
+    Registration, RegistrationResponse, RequestBodyChunk, RequestHeaders, ResponseBodyChunk, Token,
+    WebSocketFrame, WebSocketOpcode, append_exchange_id, encode_frame,
 };
 use serde::Serialize;
 
@@ -243,6 +244,74 @@ fn frames_pass_with_their_payload_as_it_came() {
     assert_eq!(sent(&mut bridge, Side::Proxy), up);
     assert_eq!(bridge.in_flight(), 0);
     assert_eq!((bridge.stats().events, bridge.stats().answers), (1, 2));
+}
+
+/// A bridge on which both sides speak MessagePack.
+fn open_in_messagepack() -> BridgeSession {
+    let settings = BridgeSettings { encodings: vec![Encoding::MessagePack], ..BridgeSettings::default() };
+    let mut bridge = greeted(settings, &ForwardResponse::accept(capabilities(), Encoding::MessagePack));
+    bridge.register(NOW).unwrap();
+    sent(&mut bridge, Side::Proxy);
+    let response = RegistrationResponse {
+        success: true,
+        encoding: Some(Encoding::MessagePack),
+        ..RegistrationResponse::default()
+    };
+    bridge.handle_bytes(Side::Proxy, &json(FrameType::HandshakeResponse, &response), NOW);
+    assert!(bridge.is_open() && bridge.encoding() == Encoding::MessagePack);
+    bridge
+}
+
+fn packed(event: &Event, exchange: Option<u64>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    event.encode(Encoding::MessagePack, &mut payload).unwrap();
+    if let Some(id) = exchange {
+        append_exchange_id(Encoding::MessagePack, 0, &mut payload, id).unwrap();
+    }
+    payload
+}
+
+#[test]
+// Rule: X-BRIDGE-3, W-BODY-2.
+fn raw_bodies_become_text_which_is_all_that_deployed_agents_read() {
+    let bytes: &[u8] = &[0xff, 0x00, 0x80];
+    let events: [Event; 3] = [
+        RequestBodyChunk { chunk_index: 7, ..RequestBodyChunk::new("a", bytes) }.into(),
+        ResponseBodyChunk { is_last: true, ..ResponseBodyChunk::new("a", bytes) }.into(),
+        WebSocketFrame::new("a", WebSocketOpcode::Binary, bytes).into(),
+    ];
+    for event in events {
+        let mut bridge = open_in_messagepack();
+        let kind = event.kind().frame_type();
+        bridge.handle_bytes(Side::Proxy, &frame(kind, &packed(&event, Some(77))), NOW);
+        let passed = sent(&mut bridge, Side::Agent);
+        // A reader that knows no bytes but text.
+        let text: serde_json::Value = Encoding::MessagePack.decode(&passed[0].1).unwrap();
+        assert_eq!((&text["data"], &text["exchange_id"]), (&"/wCA".into(), &77.into()), "{text}");
+        let again = Event::decode(event.kind(), Encoding::MessagePack, &passed[0].1).unwrap();
+        assert_eq!(again, event);
+    }
+    let mut bridge = open_in_messagepack();
+    let headers = packed(&RequestHeaders::new("a", "GET", "/").into(), None);
+    bridge.handle_bytes(Side::Proxy, &frame(FrameType::RequestHeaders, &headers), NOW);
+    assert_eq!(sent(&mut bridge, Side::Agent), [(FrameType::RequestHeaders, headers)], "as it came");
+}
+
+#[test]
+// Rule: X-BRIDGE-3.
+fn a_body_that_is_too_long_as_text_is_blocked_and_the_bridge_goes_on() {
+    let mut bridge = open_in_messagepack();
+    let event: Event = RequestBodyChunk::new("a", vec![0xff; 13 << 20]).into();
+    let payload = packed(&event, None);
+    bridge.handle_bytes(Side::Proxy, &frame(FrameType::RequestBodyChunk, &payload), NOW);
+    assert!(sent(&mut bridge, Side::Agent).is_empty() && bridge.in_flight() == 0);
+    let told = sent(&mut bridge, Side::Proxy);
+    let block: Answer = Encoding::MessagePack.decode(&told[0].1).unwrap();
+    assert_eq!(
+        (block.decision, &*block.audit.reason_codes),
+        (Answer::block(503).decision, &["too_large".into()][..])
+    );
+    assert!(bridge.is_open() && bridge.stats().blocked == 1);
 }
 
 #[test]

@@ -87,6 +87,26 @@ fn an_agent_answers_by_its_rules() {
 }
 
 #[test]
+fn every_agent_is_asked_once_and_stays() {
+    let place = Place::new();
+    let socket = place.path("proxy.sock");
+    let mut listen = start(&["listen", &socket, "--sample", "--repeat", "2", "--interval", "1ms"]);
+    listen.says("listening for agents");
+    let (one, two) = (start(&["agent", &socket, "--id", "one"]), start(&["agent", &socket, "--id", "two"]));
+    listen.says("an agent is here");
+    listen.says("an agent is here");
+    // Time for a third round, were there one.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let (one, two) = (one.terminate().well(), two.terminate().well());
+    let listen = listen.terminate().well();
+    let answers = |id: &str| listen.out.lines().filter(|line| line.starts_with(id)).count();
+    assert_eq!((answers("one "), answers("two ")), (16, 16), "{listen:?}");
+    for agent in [one, two] {
+        assert_eq!(agent.err.matches("connected to the proxy").count(), 1, "{agent:?}");
+    }
+}
+
+#[test]
 fn an_agent_without_the_right_token_is_refused_and_no_token_is_printed() {
     let place = Place::new();
     let socket = place.path("proxy.sock");
@@ -252,6 +272,28 @@ fn what_is_in_flight_when_the_agent_dies_is_blocked_or_lost_and_never_allowed() 
         assert!(ended.out.contains(words), "{policy}: {ended:?}");
         bridge.terminate().well();
     }
+}
+
+#[test]
+fn an_agent_may_listen_as_well_and_takes_the_place_of_one_that_died() {
+    let place = Place::new();
+    let (socket, rules) = (place.path("agent.sock"), place.write("rules.toml", RULES));
+    let listening = ["agent", &socket, "--listen", "--rules", &rules];
+    let mut first = start(&listening);
+    first.says("listening for proxies");
+    run(&listening, b"").badly(1, "can't listen on unix:");
+    first.kill();
+    let mut agent = start(&listening);
+    agent.says("listening for proxies");
+    let mut listen = start(&["listen", "127.0.0.1:0", "--sample", "--once"]);
+    let bridge = start(&["bridge", &socket, &listen.address(), "--id", "edge"]);
+    let asked = listen.end().well();
+    assert!(asked.out.contains("edge RequestHeaders sample-1: block 403"), "{asked:?}");
+    bridge.terminate().well();
+    agent.terminate().well();
+    let file = place.write("file", "");
+    run(&["agent", &file, "--listen"], b"").badly(1, "can't listen on unix:");
+    assert!(std::fs::exists(&file).unwrap(), "what is no socket is left as it is");
 }
 
 #[test]

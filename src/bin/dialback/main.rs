@@ -16,6 +16,9 @@
     )
 )]
 
+#[cfg(not(unix))]
+compile_error!("the command line is for Unix; the library is not bound to it");
+
 mod agent;
 mod bench;
 mod bridge;

@@ -1,6 +1,7 @@
 //! The handler that answers by rules.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use dialback::net::{Context, Handler};
 use dialback::wire::{
@@ -13,9 +14,10 @@ use tokio::sync::watch;
 
 use super::rules::Rules;
 
-/// Answers by rules, and prints what it is asked if it is told to.
+/// Answers by rules, and prints what it is asked if it is told to. Cheap to clone.
+#[derive(Clone)]
 pub struct RuleHandler {
-    rules: Rules,
+    rules: Arc<Rules>,
     echo: bool,
     /// Whether whoever read the output has gone.
     closed: watch::Sender<bool>,
@@ -23,7 +25,7 @@ pub struct RuleHandler {
 
 impl RuleHandler {
     pub fn new(rules: Rules, echo: bool) -> Self {
-        Self { rules, echo, closed: watch::Sender::new(false) }
+        Self { rules: Arc::new(rules), echo, closed: watch::Sender::new(false) }
     }
 
     /// Resolves when whoever read the output has gone.

@@ -1,11 +1,12 @@
 //! `dialback agent`: an agent that answers by rules from a file.
 
+mod forward;
 mod handler;
 mod pattern;
 mod rules;
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use dialback::net::{AgentConfig, AgentError, Fleet, FleetError};
@@ -26,8 +27,11 @@ use rules::Rules;
 /// announces that it goes, and answers what it owes. See the manual of rules in docs/tool.md.
 #[derive(Args, Debug)]
 pub struct Options {
-    #[arg(value_name = "PROXY", help = format!("Where the proxy listens: {FORMS}"), required_unless_present = "check")]
+    #[arg(value_name = "PROXY", help = format!("Where the proxy listens, or with --listen this agent: {FORMS}"), required_unless_present = "check")]
     proxy: Option<Place>,
+    /// Does not dial: listens on the place, and proxies dial it, as they do today's agents
+    #[arg(long, conflicts_with_all = ["connections", "give_up", "token_file", "ca"])]
+    listen: bool,
     /// The id to register under
     #[arg(long, value_name = "ID", default_value = "dialback-agent")]
     id: String,
@@ -61,40 +65,45 @@ pub fn run(options: Options) -> Result<(), Failure> {
         None => Rules::default(),
     };
     if options.check {
-        println_count(&rules)?;
-        return Ok(());
+        return Ok(writeln!(std::io::stdout(), "{} rules", rules.len())?);
     }
     wait::on(serve(options, rules))
 }
 
-fn println_count(rules: &Rules) -> Result<(), Failure> {
-    use std::io::Write;
-    Ok(writeln!(std::io::stdout(), "{} rules", rules.len())?)
-}
-
 async fn serve(options: Options, rules: Rules) -> Result<(), Failure> {
     let Some(place) = &options.proxy else {
-        return Err(Failure::usage("where does the proxy listen?"));
+        return Err(Failure::usage("give the place where the proxy listens"));
     };
-    let target = options.tls.target(place)?.connections(usize::from(options.connections));
-    let registration =
-        Registration { auth_token: options.token.token()?, ..Registration::new(capabilities(&options)) };
-    let settings =
-        AgentSettings { encodings: vec![Encoding::MessagePack], ..AgentSettings::new(registration) };
-    let mut config = AgentConfig::new(settings);
-    if options.give_up {
-        config.retry_refusals = None;
-    }
-    config.drain_timeout = Duration::from_secs(30);
+    let config = config(&options)?;
     let signal = wait::signal()?;
     let handler = RuleHandler::new(rules, options.echo);
     let pipe = handler.closed_pipe();
+    if options.listen {
+        return tokio::select! {
+            ended = forward::serve(place, config, handler) => ended,
+            () = signal => Ok(()),
+            () = pipe => Err(Failure::ClosedPipe),
+        };
+    }
+    let target = options.tls.target(place)?.connections(usize::from(options.connections));
     let fleet = Fleet::new(config, handler).target(target).run().map_err(Failure::failed)?;
     let ended = tokio::select! {
         ended = fleet.run_until(signal) => ended,
         () = pipe => return Err(Failure::ClosedPipe),
     };
     ended.map_err(|error| explain(&error))
+}
+
+fn config(options: &Options) -> Result<AgentConfig, Failure> {
+    let registration =
+        Registration { auth_token: options.token.token()?, ..Registration::new(capabilities(options)) };
+    let settings =
+        AgentSettings { encodings: vec![Encoding::MessagePack], ..AgentSettings::new(registration) };
+    let mut config = AgentConfig::new(settings);
+    if options.give_up {
+        config.retry_refusals = None;
+    }
+    Ok(config)
 }
 
 /// With one proxy there is one reason.

@@ -61,6 +61,8 @@ struct Questions {
     interval: Duration,
     timeout: Duration,
     json: bool,
+    /// Whether an agent may go when it has been asked.
+    once: bool,
 }
 
 /// How the asking of one agent went.
@@ -83,12 +85,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         interval: options.interval,
         timeout: options.timeout,
         json: options.json,
+        once: options.once,
     };
     let signal = wait::signal()?;
     let listener = options.door.bind(&options.place).await?;
     let result = tokio::select! {
         () = signal => Ok(()),
-        result = serve(&listener, &questions, options.once) => result,
+        result = serve(&listener, &questions) => result,
     };
     listener.shutdown(Duration::from_secs(10)).await;
     for (cause, count) in listener.refusals().counts() {
@@ -97,19 +100,19 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     result
 }
 
-async fn serve(listener: &Listener, questions: &Questions, once: bool) -> Result<(), Failure> {
+async fn serve(listener: &Listener, questions: &Questions) -> Result<(), Failure> {
     let mut agents = JoinSet::new();
     loop {
         tokio::select! {
             agent = listener.accept() => {
                 let agent = agent.map_err(Failure::failed)?;
                 let questions = questions.clone();
-                agents.spawn(async move { (attend(agent, &questions).await, questions.json) });
+                agents.spawn(async move { attend(agent, &questions).await });
             }
-            Some(asked) = agents.join_next() => match asked.map(|(asked, _)| asked) {
+            Some(asked) = agents.join_next() => match asked {
                 Ok(Asked::ClosedPipe) => return Err(Failure::ClosedPipe),
-                Ok(Asked::Everything) if once => return Ok(()),
-                Ok(Asked::Missing(count)) if once => {
+                Ok(Asked::Everything) if questions.once => return Ok(()),
+                Ok(Asked::Missing(count)) if questions.once => {
                     return Err(Failure::Failed(format!("{count} answers are missing")));
                 }
                 Ok(Asked::Everything | Asked::Missing(_)) | Err(_) => {}
@@ -136,11 +139,13 @@ async fn attend(agent: AgentHandle, questions: &Questions) -> Asked {
     let reports = tokio::spawn(tell_reports(teller.agent_id().to_owned(), reports));
     drop(teller);
     let asked = ask_all(&agent, questions).await;
-    if questions.events.is_empty() {
-        agent.closed().await;
-        drop(reports.await);
-    } else {
-        reports.abort();
+    match asked {
+        Asked::Everything | Asked::Missing(_) if !questions.once => {
+            // It would come back if it were let go, and be asked again.
+            agent.closed().await;
+            drop(reports.await);
+        }
+        Asked::Everything | Asked::Missing(_) | Asked::ClosedPipe => reports.abort(),
     }
     asked
 }
