@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::machine::{CloseReason, Ending, ExchangeId, Patience, SubmitError};
 use crate::session::{EncodedEvent, SendError};
-use crate::wire::{Answer, CancelReason, CorrelationId, DecodeError, EncodeError, Encoding, EventMessage};
+use crate::wire::{Answer, AnyEvent, CancelReason, CorrelationId, DecodeError, EncodeError, Encoding};
 
 use super::handle::Connection;
 use super::slot::{Outcome, Slot};
@@ -39,7 +39,7 @@ pub struct Ask {
 }
 
 impl Ask {
-    pub(super) fn new<E: EventMessage>(connection: Arc<Connection>, event: &E) -> Self {
+    pub(super) fn new<E: AnyEvent>(connection: Arc<Connection>, event: &E) -> Self {
         let event = EncodedEvent::new(event, connection.encoding);
         let timeout = connection.request_timeout;
         Self { connection, event, timeout, patience: Patience::Wait }

@@ -9,9 +9,8 @@ use serde_json::Value;
 use crate::machine::{CloseReason, ConnectionState, ProxyLatency, ProxyStats, Shut};
 use crate::session::ProxySession;
 use crate::wire::{
-    CancelReason, Capabilities, Configure, CorrelationId, Encoding, EventMessage, GuardrailInspect,
-    HealthStatus, RequestBodyChunk, RequestComplete, RequestHeaders, ResponseBodyChunk, ResponseHeaders,
-    WebSocketFrame,
+    AnyEvent, CancelReason, Capabilities, Configure, CorrelationId, Encoding, GuardrailInspect, HealthStatus,
+    RequestBodyChunk, RequestComplete, RequestHeaders, ResponseBodyChunk, ResponseHeaders, WebSocketFrame,
 };
 
 use super::ask::Ask;
@@ -211,7 +210,7 @@ impl AgentHandle {
 
     /// Prepares to ask the agent about an event, given or lent. It is encoded here, and nothing is
     /// asked until the [`Ask`] is awaited or sent.
-    pub fn ask(&self, event: impl EventMessage) -> Ask {
+    pub fn ask(&self, event: impl AnyEvent) -> Ask {
         Ask::new(Arc::clone(&self.connection), &event)
     }
 

@@ -18,6 +18,7 @@
 //! builds a driver with it, step by step.
 
 mod agent;
+pub mod bridge;
 #[cfg(feature = "std")]
 mod clock;
 mod either;

@@ -131,10 +131,16 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// A message that is an event: it has a kind, and it names the request it is about.
+/// A message of one kind of event.
+pub trait EventMessage: AnyEvent {
+    /// Which kind.
+    const KIND: EventKind;
+}
+
+/// An event of one kind or any: it has a kind, and it names the request it is about.
 ///
 /// A reference to an event is one too, so that an event can be asked about without being given away.
-pub trait EventMessage: Serialize {
+pub trait AnyEvent: Serialize {
     /// Which kind of event this is.
     fn kind(&self) -> EventKind;
 
@@ -142,7 +148,7 @@ pub trait EventMessage: Serialize {
     fn correlation_id(&self) -> &CorrelationId;
 }
 
-impl<E: EventMessage + ?Sized> EventMessage for &E {
+impl<E: AnyEvent + ?Sized> AnyEvent for &E {
     fn kind(&self) -> EventKind {
         (**self).kind()
     }
@@ -152,7 +158,7 @@ impl<E: EventMessage + ?Sized> EventMessage for &E {
     }
 }
 
-impl EventMessage for Event {
+impl AnyEvent for Event {
     fn kind(&self) -> EventKind {
         self.kind()
     }
@@ -248,6 +254,10 @@ macro_rules! event_messages {
     ($($name:ident,)+) => {
         $(
             impl EventMessage for $name {
+                const KIND: EventKind = EventKind::$name;
+            }
+
+            impl AnyEvent for $name {
                 fn kind(&self) -> EventKind {
                     EventKind::$name
                 }
@@ -271,6 +281,10 @@ event_messages! {
 }
 
 impl EventMessage for RequestHeaders {
+    const KIND: EventKind = EventKind::RequestHeaders;
+}
+
+impl AnyEvent for RequestHeaders {
     fn kind(&self) -> EventKind {
         EventKind::RequestHeaders
     }
@@ -334,7 +348,7 @@ mod tests {
         let event = Event::from(ResponseHeaders::new("d", 200));
         assert_eq!(event.kind(), EventKind::ResponseHeaders);
         assert_eq!(event.correlation_id().as_str(), "d");
-        let borrowed: &dyn Fn(&Event) -> EventKind = &|event| EventMessage::kind(&event);
+        let borrowed: &dyn Fn(&Event) -> EventKind = &|event| AnyEvent::kind(&event);
         assert_eq!(borrowed(&event), EventKind::ResponseHeaders);
     }
 

@@ -58,7 +58,7 @@ pub use decoder::Decoder;
 pub use dialect::{Dialect, recognise};
 pub use encoder::{EncodeError, encode_frame, encode_frame_with, encode_message};
 pub use encoding::{DecodeError, Encoding};
-pub use event::{Event, EventKind, EventMessage};
+pub use event::{AnyEvent, Event, EventKind, EventMessage};
 pub use forward::{ForwardRequest, ForwardResponse};
 pub use frame::{Frame, FrameError, FrameType, HEADER_LEN, Kind, MAX_FRAME, MAX_FRAME_BEFORE_REGISTRATION};
 pub use http::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::machine::SubmitError;
 use crate::machine::registry::{HealthLimits, Sign};
-use crate::wire::{Answer, CorrelationId, EventMessage};
+use crate::wire::{Answer, AnyEvent, CorrelationId};
 
 use super::super::ask::{AnswerFuture, Ask, AskError};
 use super::super::clock::Clock;
@@ -36,7 +36,7 @@ impl Request {
     }
 
     /// Prepares to ask about an event of this request.
-    pub fn ask(&self, event: impl EventMessage) -> RequestAsk<'_> {
+    pub fn ask(&self, event: impl AnyEvent) -> RequestAsk<'_> {
         RequestAsk { request: self, ask: self.member.handle.ask(event) }
     }
 
