@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use dialback::testing::fuzz;
 use dialback::testing::json::{
-    Kinds, Many, Name, Newtype, Nothing, alike, all_kinds_alike, read_alike, write_alike,
+    Kinds, Lenient, Many, Name, Newtype, Nothing, alike, all_kinds_alike, read_alike, write_alike,
 };
 use dialback::wire::*;
 use generate::*;
@@ -181,6 +181,18 @@ fn nesting_is_read_as_deep_as_by_serde_json() {
             fuzz::json(&[b"\0\0{\"decision\":\"allow\",\"x\":", text, b"}"].concat()).unwrap();
         }
     }
+}
+
+#[test]
+fn whoever_forgives_an_error_sees_what_serde_json_would_show() {
+    for text in
+        ["[[300]", "[[300],7]", "[[300", "[[1,\"x\"],7]", "[7,[1]]", "[[1],300]", "[[[1]]]", "[{\"a\":1}]"]
+    {
+        read_alike::<Lenient>(text.as_bytes()).unwrap();
+        read_alike::<Lenient>(text.replacen('[', "{\"a\":", 1).as_bytes()).unwrap();
+    }
+    read_alike::<Lenient>(b"{\"a\":[300}").unwrap();
+    assert!(read_alike::<Lenient>(b"{\"a\":[3],\"b\":[4]}").unwrap());
 }
 
 #[test]

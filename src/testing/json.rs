@@ -152,7 +152,7 @@ pub enum Name {
     CorrelationId,
 }
 
-/// Whatever is in a list or a map, where a number is expected and anything else is forgiven.
+/// Whatever is in a list or a map, where small numbers are expected and anything else is forgiven.
 #[derive(Debug, PartialEq)]
 pub struct Lenient(Vec<(String, Option<u8>)>);
 
@@ -167,16 +167,17 @@ impl<'de> Deserialize<'de> for Lenient {
             }
 
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Lenient, A::Error> {
-                let first = seq.next_element::<u8>().unwrap_or_default();
-                let second = seq.next_element::<Vec<u8>>().unwrap_or_default();
-                let second = second.and_then(|list| list.first().copied());
+                let first = seq.next_element::<Vec<u8>>().unwrap_or_default();
+                let first = first.and_then(|list| list.first().copied());
+                let second = seq.next_element::<u8>().unwrap_or_default();
                 Ok(Lenient([first, second].map(|read| (String::new(), read)).to_vec()))
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Lenient, A::Error> {
                 let mut all = Vec::new();
                 while let Ok(Some(key)) = map.next_key::<&str>() {
-                    all.push((key.to_owned(), map.next_value::<u8>().ok()));
+                    let list = map.next_value::<Vec<u8>>().ok();
+                    all.push((key.to_owned(), list.and_then(|list| list.first().copied())));
                 }
                 Ok(Lenient(all))
             }

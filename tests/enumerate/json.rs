@@ -12,11 +12,13 @@ use crate::{bytes, every};
 const ALPHABET: &[u8] = b"{}[]\":,\\u01-.enl \x01\xc3";
 
 /// Places in which a text may stand.
-const PLACES: [(&str, &str); 6] = [
+const PLACES: [(&str, &str); 7] = [
     ("", ""),
     ("[1,", "]"),
     ("{\"x\":", "}"),
     ("\"", "\""),
+    // With so much behind it that it is looked at in words.
+    ("[\"", "\",\"and eight more\"]"),
     ("{\"decision\":\"allow\",\"version\":2", "}"),
     ("{\"audit\":{\"custom\":{\"correlation_id\":", "}}}"),
 ];
