@@ -30,7 +30,9 @@ const ONE_HOP: [HeaderName; 7] = [
 
 /// The proxy. Without the guard nothing passes; without the editor, responses pass unedited.
 pub fn router(upstream: SocketAddr, pool: &Pool, book: &Arc<Book>) -> Router {
-    let client = Client::builder(TokioExecutor::new()).build_http();
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).build(connector);
     let guard = config(GUARD, FailurePolicy::CLOSED, book);
     let absent = FailurePolicy { no_agent: OnFailure::Open, ..FailurePolicy::CLOSED };
     let editor = config(EDITOR, absent, book);
