@@ -34,6 +34,9 @@
 //! 3. The response's headers, then each piece of its body, likewise.
 //! 4. The request's completion, to which nobody waits for an answer.
 //!
+//! The other kinds, WebSocket frames among them, are not the layer's to send. An agent must take request
+//! headers to be asked at all, unless [`AskConfig::needs`] says otherwise.
+//!
 //! **`needs_more`** holds back what it answers, for the verdict is not final: the headers, and then the
 //! pieces, wait until an answer without it, up to [`AskConfig::hold_limit`] bytes. At the end of a body
 //! there is no more, and an allow is an allow. Answering the headers with `needs_more` is how an agent
