@@ -18,6 +18,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::response::Response;
+use axum::serve::ListenerExt;
 use dialback::net::{Agent, AgentConfig, Context, Handler, Listener, ListenerConfig, Pool, PoolConfig};
 use dialback::session::AgentSettings;
 use dialback::tower::AskLayer;
@@ -69,6 +70,9 @@ async fn echo(request: Request) -> Response {
 async fn serve(router: Router) -> Result<SocketAddr> {
     let socket = TcpListener::bind("127.0.0.1:0").await?;
     let addr = socket.local_addr()?;
+    // With a layer the head of a response leaves before its body has been asked about; the body must not
+    // wait for the head's acknowledgement.
+    let socket = socket.tap_io(|stream| drop(stream.set_nodelay(true)));
     tokio::spawn(async move { axum::serve(socket, router).await });
     Ok(addr)
 }

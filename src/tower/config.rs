@@ -39,7 +39,9 @@ pub struct AskConfig {
     /// that the connection was accepted with.
     pub deadline: Option<Duration>,
     /// Kinds of event that the agent must take; a pool's connections whose agent does not are passed
-    /// over. Whatever else it takes it is asked, too. Default: none.
+    /// over, lest requests go on unasked because of what an agent registered for. Whatever else it takes
+    /// it is asked, too. Default: [`EventKind::RequestHeaders`]. An agent that only rewrites responses
+    /// needs another list.
     pub needs: Vec<EventKind>,
     /// Bytes of a body in one event at most. The agent's `preferred_chunk_size` counts if it is smaller,
     /// and so does what fits a frame. At least 1 is used. Default 64 KiB.
@@ -83,7 +85,7 @@ impl Default for AskConfig {
     fn default() -> Self {
         Self {
             deadline: None,
-            needs: Vec::new(),
+            needs: Vec::from([EventKind::RequestHeaders]),
             piece_size: 64 << 10,
             hold_limit: 256 << 10,
             failure: FailurePolicy::default(),

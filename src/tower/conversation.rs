@@ -11,11 +11,11 @@ use http::{HeaderMap, Response, StatusCode, request};
 
 use crate::machine::SubmitError;
 use crate::net::AskError;
-use crate::wire::{Answer, CorrelationId, Event, EventKind, HeaderOp, RequestComplete};
+use crate::wire::{Answer, CorrelationId, Event, EventKind, HeaderOp};
 
-use super::body::Side;
 use super::config::AskConfig;
 use super::failure::{Failure, OnFailure};
+use super::flow::Side;
 use super::line::{Asked, Line, Source};
 use super::summary::{Outcome, Routing, Summary};
 use super::verdict::{Verdict, plain, verdict};
@@ -383,34 +383,12 @@ impl Drop for Conversation {
             && line.handle().capabilities().supports(EventKind::RequestComplete)
         {
             // It decides nothing, so nobody waits; where it can't be sent there is nobody to tell.
-            if let Ok(pending) = line.handle().request_complete(completion(summary)).send() {
+            if let Ok(pending) = line.handle().request_complete(summary.completion()).send() {
                 pending.detach();
             }
         }
         if let Some(on_end) = &self.config.hooks.on_end {
             on_end(summary);
         }
-    }
-}
-
-fn completion(summary: &Summary) -> RequestComplete {
-    let error = match (summary.whole, summary.status, summary.failure, summary.outcome) {
-        (_, _, Some(cause), Outcome::Failed) => Some(format!("no verdict: {}", cause.name())),
-        (false, _, _, Outcome::BadResponse) => Some("the upstream failed".into()),
-        (false, None, ..) => Some("the client went away before it was answered".into()),
-        (false, Some(_), _, Outcome::Allowed) => Some("the response broke off".into()),
-        (false, Some(_), ..) => Some("the response was cut off by a verdict".into()),
-        (true, ..) => None,
-    };
-    RequestComplete {
-        duration_ms: u64::try_from(summary.took.as_millis()).unwrap_or(u64::MAX),
-        error,
-        request_body_size: summary.request_bytes,
-        response_body_size: summary.response_bytes,
-        upstream_attempts: summary.passed.into(),
-        ..RequestComplete::new(
-            summary.correlation_id.clone(),
-            summary.status.map_or(0, |status| status.as_u16()),
-        )
     }
 }

@@ -18,10 +18,11 @@ use tower_service::Service;
 use crate::net::{AgentHandle, Pool};
 use crate::wire::{CorrelationId, Event, EventKind};
 
-use super::body::{AskBody, BoxError, Side};
+use super::body::AskBody;
 use super::config::{AskConfig, NotUtf8};
 use super::conversation::{Conversation, Step};
 use super::convert;
+use super::flow::{BoxError, Side};
 use super::line::Source;
 use super::summary::Outcome;
 

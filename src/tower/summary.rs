@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
 
-use crate::wire::CorrelationId;
+use crate::wire::{CorrelationId, RequestComplete};
 
 use super::failure::Cause;
 
@@ -40,6 +40,31 @@ pub struct Summary {
     pub changed_pieces: u64,
     /// Changes to headers that the guard refused, or that came too late to be made.
     pub refused_changes: u64,
+}
+
+impl Summary {
+    /// The event that tells the agent.
+    pub(super) fn completion(&self) -> RequestComplete {
+        let error = match (self.whole, self.status, self.failure, self.outcome) {
+            (_, _, Some(cause), Outcome::Failed) => Some(format!("no verdict: {}", cause.name())),
+            (false, _, _, Outcome::BadResponse) => Some("the upstream failed".into()),
+            (false, None, ..) => Some("the client went away before it was answered".into()),
+            (false, Some(_), _, Outcome::Allowed) => Some("the response broke off".into()),
+            (false, Some(_), ..) => Some("the response was cut off by a verdict".into()),
+            (true, ..) => None,
+        };
+        RequestComplete {
+            duration_ms: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            error,
+            request_body_size: self.request_bytes,
+            response_body_size: self.response_bytes,
+            upstream_attempts: self.passed.into(),
+            ..RequestComplete::new(
+                self.correlation_id.clone(),
+                self.status.map_or(0, |status| status.as_u16()),
+            )
+        }
+    }
 }
 
 /// How a request ended.

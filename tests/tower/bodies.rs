@@ -102,7 +102,8 @@ async fn a_response_passes_with_and_without_a_length() {
 #[tokio::test]
 async fn the_agent_is_asked_only_for_what_it_registered_for() {
     for kind in HTTP {
-        let (stand, agent) = Stand::asking(AskConfig::default(), &[kind], allow()).await;
+        let config = AskConfig { needs: Vec::new(), ..AskConfig::default() };
+        let (stand, agent) = Stand::asking(config, &[kind], allow()).await;
         let response = stand.post("/echo", "some text").await;
         assert_eq!(&response.body()[..], b"some text");
         until("it was asked", || !agent.log.kinds().is_empty()).await;

@@ -56,6 +56,15 @@ async fn an_agent_that_does_not_take_what_it_must() {
 }
 
 #[tokio::test]
+async fn an_agent_that_would_not_even_see_the_request() {
+    let begin = async |config: AskConfig| {
+        let (stand, agent) = Stand::asking(config, &[EventKind::RequestComplete], allow()).await;
+        (stand, Some(agent))
+    };
+    both(begin, Cause::NoAgent).await;
+}
+
+#[tokio::test]
 async fn an_agent_that_does_not_answer_in_time() {
     let begin = async |mut config: AskConfig| {
         config.deadline = Some(Duration::from_millis(50));

@@ -18,9 +18,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::{Listener as _, ListenerExt, TapIo};
 use dialback::machine::admission::AgentPattern;
 use dialback::net::{AgentHandle, Listener, ListenerConfig, Pool, PoolConfig};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use book::Book;
 pub use crew::Crew;
@@ -78,9 +79,13 @@ impl Site {
     }
 }
 
-async fn bind(port: u16) -> Result<TcpListener, Error> {
+/// What is small leaves at once: the head of a response goes before its body has been asked about, and
+/// the body must not wait for the head's acknowledgement.
+async fn bind(port: u16) -> Result<TapIo<TcpListener, fn(&mut TcpStream)>, Error> {
     let place = format!("127.0.0.1:{port}");
-    Ok(TcpListener::bind(&place).await.map_err(|error| format!("can't listen on {place}: {error}"))?)
+    let listener =
+        TcpListener::bind(&place).await.map_err(|error| format!("can't listen on {place}: {error}"))?;
+    Ok(listener.tap_io(|stream| drop(stream.set_nodelay(true))))
 }
 
 /// Takes in every agent that registers, and notes when it comes and goes.

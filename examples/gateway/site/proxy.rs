@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use dialback::net::Pool;
 use dialback::tower::{AskConfig, AskLayer, FailurePolicy, OnFailure};
+use dialback::wire::EventKind;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -30,10 +31,13 @@ const ONE_HOP: [HeaderName; 7] = [
 
 /// The proxy. Without the guard nothing passes; without the editor, responses pass unedited.
 pub fn router(upstream: SocketAddr, pool: &Pool, book: &Arc<Book>) -> Router {
-    let client = Client::builder(TokioExecutor::new()).build_http();
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).build(connector);
     let guard = config(GUARD, FailurePolicy::CLOSED, book);
     let absent = FailurePolicy { no_agent: OnFailure::Open, ..FailurePolicy::CLOSED };
-    let editor = config(EDITOR, absent, book);
+    let mut editor = config(EDITOR, absent, book);
+    editor.needs = vec![EventKind::ResponseHeaders, EventKind::ResponseBodyChunk];
     Router::new()
         .fallback(move |request| forward(client.clone(), upstream, request))
         .layer(AskLayer::pool(pool.clone(), EDITOR).with_config(editor))
