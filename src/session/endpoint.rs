@@ -245,11 +245,12 @@ impl<S: Session> Endpoint<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::CloseReason;
+    use crate::machine::{CloseReason, Patience};
     use crate::session::{
-        AgentSession, AgentSessionEvent, AgentSettings, Grant, ProxySession, ProxySessionEvent, ProxySettings,
+        AgentSession, AgentSessionEvent, AgentSettings, EncodedEvent, Grant, ProxySession, ProxySessionEvent,
+        ProxySettings,
     };
-    use crate::wire::{Capabilities, EventKind, Registration};
+    use crate::wire::{Answer, Capabilities, EventKind, Registration, RequestHeaders};
     use alloc::vec::Vec;
 
     const NOW: Timestamp = Timestamp::ZERO;
@@ -260,7 +261,9 @@ mod tests {
     /// Two ends, the agent's registration handed to the proxy's.
     fn ends(settings: ProxySettings) -> Ends {
         let registration = Registration::new(Capabilities::new("a", [EventKind::RequestHeaders]));
-        let agent = AgentSession::dial(AgentSettings::new(registration), NOW).unwrap();
+        // A mark at which the agent writes one frame after the other.
+        let agent_settings = AgentSettings { write_mark: 1, ..AgentSettings::new(registration) };
+        let agent = AgentSession::dial(agent_settings, NOW).unwrap();
         let mut agent = Endpoint::new(agent, LINGER);
         let mut proxy = Endpoint::new(ProxySession::accept(settings, NOW), LINGER);
         proxy.handle_bytes(&written(&mut agent), NOW);
@@ -395,5 +398,30 @@ mod tests {
         assert_eq!(proxy.unwritten(NOW).len(), first);
         proxy.handle_written(first - 1);
         assert_eq!(proxy.unwritten(NOW).len(), 1);
+    }
+
+    #[test]
+    fn what_waits_behind_the_write_mark_goes_out_before_the_stream_ends() {
+        let (mut proxy, mut agent) = open();
+        for id in ["1", "2"] {
+            let event = RequestHeaders::new(id, "GET", "/").into();
+            let event = EncodedEvent::new(&event, proxy.session().encoding()).unwrap();
+            proxy.session_mut().submit(event, Timestamp::NEVER, Patience::Now, NOW).unwrap();
+        }
+        agent.handle_bytes(&written(&mut proxy), NOW);
+        while let Some(event) = agent.poll_event() {
+            let AgentSessionEvent::Event(receipt) = event else { panic!() };
+            let answer = receipt.encode(Answer::allow()).unwrap();
+            agent.session_mut().answer(answer, NOW).unwrap();
+        }
+        agent.session_mut().close();
+        for last in [false, true] {
+            let answer = written(&mut agent);
+            assert_eq!(agent.wants_shutdown(), last);
+            assert!(!answer.is_empty() && agent.wants_bytes());
+            proxy.handle_bytes(&answer, NOW);
+            assert!(matches!(proxy.poll_event(), Some(ProxySessionEvent::Ended { .. })));
+        }
+        assert!(proxy.poll_event().is_none());
     }
 }
