@@ -43,39 +43,42 @@ fn ping() -> Vec<u8> {
     frame
 }
 
-const FRAMES: [(&str, fn() -> Vec<u8>); 3] = [("event", event), ("body", body), ("ping", ping)];
-
-/// How the stream is cut: not at all, as a socket's buffer gives it, and small.
-const CUTS: [usize; 3] = [usize::MAX, 64 << 10, 512];
-
-fn cases() -> impl Iterator<Item = (&'static str, usize)> {
-    FRAMES.into_iter().flat_map(|(name, _)| CUTS.into_iter().map(move |cut| (name, cut)))
+/// A kind of frame, and how the stream of them is cut.
+struct Case {
+    name: &'static str,
+    frame: fn() -> Vec<u8>,
+    cut: usize,
 }
-
-fn named(name: &str) -> (usize, Vec<u8>) {
-    let frame = FRAMES.into_iter().find(|(known, _)| *known == name).map(|(_, frame)| frame());
-    stream(&frame.expect("a known frame"))
-}
-
-/// A case as it is printed.
-struct Case(&'static str, usize);
 
 impl std::fmt::Display for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.1 {
-            usize::MAX => write!(f, "{}, whole", self.0),
-            cut => write!(f, "{}, cut at {cut}", self.0),
+        match self.cut {
+            usize::MAX => write!(f, "{}, whole", self.name),
+            cut => write!(f, "{}, cut at {cut}", self.name),
         }
     }
 }
 
-#[divan::bench(args = cases().map(|(name, cut)| Case(name, cut)))]
+/// Not at all, as a socket's buffer gives it, and small.
+const CUTS: [usize; 3] = [usize::MAX, 64 << 10, 512];
+
+fn cases() -> impl Iterator<Item = Case> {
+    CUTS.into_iter().flat_map(|cut| {
+        [
+            Case { name: "event", frame: event, cut },
+            Case { name: "body", frame: body, cut },
+            Case { name: "ping", frame: ping, cut },
+        ]
+    })
+}
+
+#[divan::bench(args = cases())]
 fn decode(bencher: Bencher<'_, '_>, case: &Case) {
-    let (frames, stream) = named(case.0);
+    let (frames, stream) = stream(&(case.frame)());
     bencher.counter(BytesCount::new(stream.len())).counter(ItemsCount::new(frames)).bench_local(|| {
         let mut decoder = Decoder::new(MAX_FRAME);
         let mut read = 0_usize;
-        for mut piece in stream.chunks(case.1.min(stream.len())) {
+        for mut piece in stream.chunks(case.cut.min(stream.len())) {
             while let Some(frame) = decoder.decode(&mut piece).expect("well-formed frames") {
                 black_box(frame);
                 read += 1;
@@ -87,7 +90,7 @@ fn decode(bencher: Bencher<'_, '_>, case: &Case) {
 
 #[divan::bench]
 fn memcpy(bencher: Bencher<'_, '_>) {
-    let (_, stream) = named("event");
+    let (_, stream) = stream(&event());
     let mut copy = vec![0; stream.len()];
     bencher
         .counter(BytesCount::new(stream.len()))
