@@ -7,6 +7,19 @@ pub const METHOD: &str = "GET";
 /// The request target.
 pub const URI: &str = "/shop/items?category=books&page=2";
 
+/// The proxy's own id of the request.
+pub const REQUEST_ID: &str = "r-1";
+/// The client's address.
+pub const CLIENT_IP: &str = "192.0.2.7";
+/// The client's port.
+pub const CLIENT_PORT: u16 = 4711;
+/// The HTTP version.
+pub const PROTOCOL: &str = "HTTP/1.1";
+/// The route that matched.
+pub const ROUTE: &str = "shop";
+/// When the request began.
+pub const TIMESTAMP: &str = "2026-01-01T00:00:00Z";
+
 /// The headers.
 pub const HEADERS: [(&str, &str); 10] = [
     ("accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
@@ -25,12 +38,12 @@ pub const HEADERS: [(&str, &str); 10] = [
 pub fn headers(id: &str) -> RequestHeaders {
     let mut event = RequestHeaders::new(id, METHOD, URI);
     event.metadata = RequestMetadata {
-        request_id: "r-1".into(),
-        client_ip: "192.0.2.7".into(),
-        client_port: 4711,
-        protocol: "HTTP/1.1".into(),
-        route_id: Some("shop".into()),
-        timestamp: "2026-01-01T00:00:00Z".into(),
+        request_id: REQUEST_ID.into(),
+        client_ip: CLIENT_IP.into(),
+        client_port: CLIENT_PORT,
+        protocol: PROTOCOL.into(),
+        route_id: Some(ROUTE.into()),
+        timestamp: TIMESTAMP.into(),
         ..event.metadata
     };
     for (name, value) in HEADERS {

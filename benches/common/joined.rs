@@ -129,7 +129,9 @@ impl Joined {
             match event {
                 AgentSessionEvent::Event(receipt) => receipts.push(*receipt),
                 AgentSessionEvent::Cancelled { .. } => {}
-                other => panic!("an agent that should be at work said {other:?}"),
+                other @ (AgentSessionEvent::Handshake(_)
+                | AgentSessionEvent::Opened { .. }
+                | AgentSessionEvent::Closed(_)) => panic!("an agent at work said {other:?}"),
             }
         }
         receipts
@@ -161,7 +163,13 @@ impl Joined {
                     answered += 1;
                 }
                 ProxySessionEvent::Ended { .. } => otherwise += 1,
-                other => panic!("a proxy that should be at work said {other:?}"),
+                other @ (ProxySessionEvent::Registration(_)
+                | ProxySessionEvent::Opened
+                | ProxySessionEvent::Health(_)
+                | ProxySessionEvent::Metrics(_)
+                | ProxySessionEvent::ConfigUpdate(_)
+                | ProxySessionEvent::Draining
+                | ProxySessionEvent::Closed(_)) => panic!("a proxy at work said {other:?}"),
             }
         }
         (answered, otherwise)

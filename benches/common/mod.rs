@@ -5,3 +5,4 @@
 pub mod answers;
 pub mod event;
 pub mod joined;
+pub mod machine;

@@ -49,7 +49,7 @@ fn check(file: &str, rustc: &str, adopt: bool) -> Result<ExitCode, String> {
     for conversation in Conversation::ALL {
         let count = Count {
             instructions: count::instructions(conversation)?,
-            allocations: count::allocations(conversation, &HEAP),
+            allocations: count::allocations(conversation, HEAP),
         };
         seen.counts.insert(conversation.name().into(), count);
     }

@@ -60,16 +60,16 @@ pub struct Dose {
     /// About a minute in all: fewer rounds, shorter slices, fewer numbers in flight.
     #[arg(long)]
     pub quick: bool,
-    /// Rounds; each gives everybody a turn in every cell. Default 9, quick 3.
+    /// Rounds; each gives everybody a turn in every cell. Default 20, quick 5.
     #[arg(long)]
     pub rounds: Option<NonZero<usize>>,
-    /// Milliseconds that each turn is measured. Default 400, quick 200.
+    /// Milliseconds that each turn is measured. Default 200, quick 150.
     #[arg(long)]
     pub measured: Option<u64>,
-    /// Milliseconds of load before the measuring. Default 100, quick 50.
+    /// Milliseconds of load before the measuring. Default 50, quick 30.
     #[arg(long)]
     pub warm: Option<u64>,
-    /// Requests in flight, over all connections together. Default 1,16,64,256,1024; quick 1,64,256.
+    /// Requests in flight, over all connections together. Default 1,16,64,256,1024; quick 1,64.
     #[arg(long, value_delimiter = ',')]
     pub in_flight: Vec<NonZero<usize>>,
     /// Connections.
@@ -92,17 +92,17 @@ pub struct Dose {
 impl Dose {
     /// Rounds.
     pub fn rounds(&self) -> usize {
-        self.rounds.map_or(if self.quick { 3 } else { 9 }, NonZero::get)
+        self.rounds.map_or(if self.quick { 5 } else { 20 }, NonZero::get)
     }
 
     /// How long each turn is measured.
     pub fn measured(&self) -> Duration {
-        Duration::from_millis(self.measured.unwrap_or(if self.quick { 200 } else { 400 }).max(1))
+        Duration::from_millis(self.measured.unwrap_or(if self.quick { 150 } else { 200 }).max(1))
     }
 
     /// How long each turn is warmed up.
     pub fn warm(&self) -> Duration {
-        Duration::from_millis(self.warm.unwrap_or(if self.quick { 50 } else { 100 }))
+        Duration::from_millis(self.warm.unwrap_or(if self.quick { 30 } else { 50 }))
     }
 
     /// Requests in flight.
@@ -110,7 +110,7 @@ impl Dose {
         if !self.in_flight.is_empty() {
             return self.in_flight.iter().map(|count| count.get()).collect();
         }
-        if self.quick { vec![1, 64, 256] } else { vec![1, 16, 64, 256, 1_024] }
+        if self.quick { vec![1, 64] } else { vec![1, 16, 64, 256, 1_024] }
     }
 
     /// Connections.

@@ -2,50 +2,20 @@
 
 use std::collections::HashMap;
 
-use dialback::wire::{RequestHeaders, RequestMetadata};
+use dialback::wire::RequestHeaders;
 use zentinel_agent_protocol as peer;
 
 use crate::grpc;
 
-const METHOD: &str = "GET";
-const URI: &str = "/shop/items?category=books&page=2";
+#[path = "../../common/event.rs"]
+#[allow(dead_code, reason = "other benches use the rest")]
+mod common;
 
-const HEADERS: [(&str, &str); 10] = [
-    ("accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
-    ("accept-encoding", "gzip, deflate, br"),
-    ("accept-language", "en-GB,en;q=0.5"),
-    ("cache-control", "no-cache"),
-    ("connection", "keep-alive"),
-    ("cookie", "s=0123456789abcdef"),
-    ("host", "shop.example"),
-    ("referer", "https://shop.example/"),
-    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)"),
-    ("x-forwarded-for", "192.0.2.7"),
-];
-
-const REQUEST_ID: &str = "r-1";
-const CLIENT_IP: &str = "192.0.2.7";
-const CLIENT_PORT: u16 = 4711;
-const PROTOCOL: &str = "HTTP/1.1";
-const ROUTE: &str = "shop";
-const TIMESTAMP: &str = "2026-01-01T00:00:00Z";
+use common::{CLIENT_IP, CLIENT_PORT, HEADERS, METHOD, PROTOCOL, REQUEST_ID, ROUTE, TIMESTAMP, URI, headers};
 
 /// As this crate has it.
 pub fn ours(id: &str) -> RequestHeaders {
-    let mut event = RequestHeaders::new(id, METHOD, URI);
-    event.metadata = RequestMetadata {
-        request_id: REQUEST_ID.into(),
-        client_ip: CLIENT_IP.into(),
-        client_port: CLIENT_PORT,
-        protocol: PROTOCOL.into(),
-        route_id: Some(ROUTE.into()),
-        timestamp: TIMESTAMP.into(),
-        ..event.metadata
-    };
-    for (name, value) in HEADERS {
-        event.push_header(name, value.as_bytes());
-    }
-    event
+    headers(id)
 }
 
 /// As the published peer has it.

@@ -21,6 +21,8 @@ pub struct Load {
 pub struct Slice {
     /// Requests answered per second.
     pub per_second: f64,
+    /// Requests answered in all, before and after the measured part as well.
+    pub total: u64,
     /// Half of the requests took no longer, in microseconds.
     pub p50: f64,
     /// Of a hundred requests 99 took no longer, in microseconds.
@@ -66,6 +68,23 @@ impl Reading {
     }
 }
 
+/// The requests of a slice that were answered.
+#[derive(Debug, Default)]
+pub struct Answered {
+    /// How long each took that ended in the measured part, in nanoseconds.
+    nanos: Vec<u32>,
+    /// How many were answered at all.
+    total: u64,
+}
+
+impl Answered {
+    /// Adds those of another task.
+    pub fn extend(&mut self, other: Self) {
+        self.nanos.extend(other.nanos);
+        self.total += other.total;
+    }
+}
+
 /// The bounds of the measured part.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
@@ -82,10 +101,11 @@ impl Window {
         Self { begin, end: begin + load.measured }
     }
 
-    /// Keeps how long a request took, if it ended within the window.
-    pub fn note(&self, latencies: &mut Vec<u32>, asked: Instant, answered: Instant) {
+    /// Counts a request, and keeps how long it took if it ended within the window.
+    pub fn note(&self, seen: &mut Answered, asked: Instant, answered: Instant) {
+        seen.total += 1;
         if answered >= self.begin && answered < self.end {
-            latencies.push(u32::try_from((answered - asked).as_nanos()).unwrap_or(u32::MAX));
+            seen.nanos.push(u32::try_from((answered - asked).as_nanos()).unwrap_or(u32::MAX));
         }
     }
 
@@ -105,14 +125,14 @@ fn sleep_until(moment: Instant) {
 
 impl Slice {
     /// Sums up.
-    pub fn of(mut latencies: Vec<u32>, load: &Load, readings: (Reading, Reading)) -> Self {
-        latencies.sort_unstable();
-        let per_second = latencies.len() as f64 / load.measured.as_secs_f64();
+    pub fn of(mut seen: Answered, load: &Load, readings: (Reading, Reading)) -> Self {
+        seen.nanos.sort_unstable();
+        let per_second = seen.nanos.len() as f64 / load.measured.as_secs_f64();
         let (before, after) = readings;
         // The readings were not taken at the window's very ends.
         let (cpu, allocations) = after.each_since(&before, per_second * after.since(&before).as_secs_f64());
-        let (p50, p99) = (quantile(&latencies, 0.5), quantile(&latencies, 0.99));
-        Self { per_second, p50, p99, cpu, allocations, ..Self::default() }
+        let (p50, p99) = (quantile(&seen.nanos, 0.5), quantile(&seen.nanos, 0.99));
+        Self { per_second, total: seen.total, p50, p99, cpu, allocations, ..Self::default() }
     }
 }
 

@@ -20,10 +20,11 @@ const AGENT_RESPONSE: u8 = 0x20;
 const PING: u8 = 0x41;
 const PONG: u8 = 0x42;
 
-/// An answer up to the id, with every field that a deployed agent writes.
-const BEFORE: &[u8] = br#"{"version":2,"decision":"allow","request_headers":[],"response_headers":[],"routing_metadata":{},"audit":{"tags":[],"rule_ids":[],"confidence":null,"reason_codes":[],"custom":{"correlation_id":""#;
-/// And behind it.
-const BEHIND: &[u8] = br#""}},"needs_more":false,"request_body_mutation":null,"response_body_mutation":null,"websocket_decision":null}"#;
+#[path = "../../../common/answers.rs"]
+#[allow(dead_code, reason = "other benches use the rest")]
+mod common;
+
+use common::{BEFORE, BEHIND};
 
 /// Dials, registers and answers on every connection, until the proxy hangs up.
 pub fn run(place: &Place) -> Result<(), String> {
@@ -95,7 +96,7 @@ fn react(whole: &[u8], id: &Finder<'_>, output: &mut Vec<u8>) -> io::Result<()> 
             let start = id.find(payload).ok_or_else(|| io::Error::other("an event without an id"))?;
             let text = &payload[start + id.needle().len()..];
             let end = memchr(b'"', text).ok_or_else(|| io::Error::other("an id without an end"))?;
-            frame(output, AGENT_RESPONSE, &[BEFORE, &text[..end], BEHIND]);
+            frame(output, AGENT_RESPONSE, &[BEFORE.as_bytes(), &text[..end], BEHIND.as_bytes()]);
         }
         PING => frame(output, PONG, &[payload]),
         HANDSHAKE_RESPONSE if !payload.starts_with(br#"{"success":true"#) => {

@@ -1,39 +1,41 @@
 //! Counts system calls with `perf`, where there is one and it may.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::pair::Pair;
 use crate::slice::Load;
 
-/// System calls of the asking process per request, or why they can't be told.
-pub fn count(pair: &mut Pair, load: &Load) -> Result<Result<f64, String>, String> {
-    // The counting lies well within the load.
-    let margin = Duration::from_millis(150);
-    let longer = Load { warm: load.warm + margin, measured: load.measured + 2 * margin, ..*load };
-    pair.begin(&longer)?;
-    std::thread::sleep(longer.warm);
-    let counted = Command::new("perf")
-        .args(["stat", "-x,", "-e", "raw_syscalls:sys_enter,duration_time", "-p", &pair.id().to_string()])
-        .args(["sleep", &load.measured.as_secs_f64().to_string()])
-        .stdin(Stdio::null())
-        .output();
-    let slice = pair.end()?;
-    Ok(match counted {
-        Ok(output) => read(&output).map(|per_second| per_second / slice.per_second),
-        Err(error) => Err(format!("perf does not run: {error}")),
-    })
-}
+/// `perf` is there by then, with or without a word.
+const TO_ATTACH: Duration = Duration::from_millis(400);
 
-/// System calls per second.
-fn read(output: &Output) -> Result<f64, String> {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let value = |name: &str| {
-        let line = text.lines().find(|line| line.contains(name))?;
-        line.split(',').next()?.parse::<f64>().ok()
+/// System calls of the asking process per request, or why they can't be told. Its counting begins
+/// before the load and ends after it, so that no request is counted without its calls.
+pub fn count(pair: &mut Pair, load: &Load) -> Result<Result<f64, String>, String> {
+    let perf = Command::new("perf")
+        .args(["stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", &pair.id().to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let perf = match perf {
+        Ok(perf) => perf,
+        Err(error) => return Ok(Err(format!("perf does not run: {error}"))),
     };
-    match (value("raw_syscalls:sys_enter"), value("duration_time")) {
-        (Some(calls), Some(nanos)) => Ok(calls / nanos * 1e9),
-        _ => Err(format!("perf counts none here: {}", text.trim().lines().next().unwrap_or("no word"))),
+    thread::sleep(TO_ATTACH);
+    let slice = pair.measure(load)?;
+    if let Some(id) = Pid::from_raw(perf.id().cast_signed()) {
+        // It may have ended by itself, if it may not count.
+        let _ = kill_process(id, Signal::INT);
     }
+    let output = perf.wait_with_output().map_err(|error| format!("perf: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let calls = text.lines().find(|line| line.contains("raw_syscalls:sys_enter"));
+    let calls = calls.and_then(|line| line.split(',').next()?.parse::<f64>().ok());
+    Ok(calls
+        .map(|calls| calls / slice.total as f64)
+        .ok_or_else(|| format!("perf counts none here: {}", text.trim().lines().next().unwrap_or("no word"))))
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{PATIENCE, Place};
 use crate::event;
-use crate::slice::{Allocations, Load, Slice, Window};
+use crate::slice::{Allocations, Answered, Load, Slice, Window};
 
 /// What the task does beside writing and reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,17 +64,17 @@ impl Bare {
             })
             .collect();
         let readings = window.watch(allocations);
-        let mut latencies = Vec::new();
+        let mut seen = Answered::default();
         for lane in lanes {
-            let (stream, seen) = runtime
+            let (stream, answered) = runtime
                 .block_on(lane)
                 .map_err(|error| error.to_string())?
                 .map_err(|error| error.to_string())?;
-            latencies.extend(seen);
+            seen.extend(answered);
             self.streams.push(stream);
         }
         self.streams.extend(idle);
-        Ok(Slice::of(latencies, load, readings))
+        Ok(Slice::of(seen, load, readings))
     }
 }
 
@@ -110,11 +110,11 @@ impl Lane {
         Self { stream, index, work, share, template, encoded, number: 0, asked: VecDeque::new() }
     }
 
-    async fn run(mut self, window: Window) -> io::Result<(UnixStream, Vec<u32>)> {
+    async fn run(mut self, window: Window) -> io::Result<(UnixStream, Answered)> {
         let (mut output, mut written) = (Vec::new(), 0);
         let mut input = vec![0; 64 << 10];
         let mut filled = 0;
-        let mut latencies = Vec::new();
+        let mut seen = Answered::default();
         while !(self.asked.is_empty() && Instant::now() >= window.end) {
             while self.asked.len() < self.share && Instant::now() < window.end {
                 self.put(&mut output);
@@ -135,7 +135,7 @@ impl Lane {
                     return Err(ErrorKind::UnexpectedEof.into());
                 }
                 filled += count;
-                let taken = self.take(&input[..filled], window, &mut latencies)?;
+                let taken = self.take(&input[..filled], window, &mut seen)?;
                 input.copy_within(taken..filled, 0);
                 filled -= taken;
                 idle = false;
@@ -149,7 +149,7 @@ impl Lane {
                 self.stream.ready(interest).await?;
             }
         }
-        Ok((self.stream, latencies))
+        Ok((self.stream, seen))
     }
 
     fn put(&mut self, output: &mut Vec<u8>) {
@@ -169,7 +169,7 @@ impl Lane {
     }
 
     /// Takes whole answers, and returns how many bytes they had.
-    fn take(&mut self, input: &[u8], window: Window, latencies: &mut Vec<u32>) -> io::Result<usize> {
+    fn take(&mut self, input: &[u8], window: Window, seen: &mut Answered) -> io::Result<usize> {
         let mut rest = input;
         while let Some((length, behind)) = rest.split_first_chunk::<4>() {
             let Some((frame, next)) = behind.split_at_checked(u32::from_be_bytes(*length) as usize) else {
@@ -182,7 +182,7 @@ impl Lane {
                 }
             }
             let asked = self.asked.pop_front().ok_or_else(|| io::Error::other("an answer to nothing"))?;
-            window.note(latencies, asked, Instant::now());
+            window.note(seen, asked, Instant::now());
             rest = next;
         }
         Ok(input.len() - rest.len())

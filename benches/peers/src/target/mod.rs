@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use crate::event;
-use crate::slice::{Allocations, Load, Reading, Slice, Window};
+use crate::slice::{Allocations, Answered, Load, Reading, Slice, Window};
 
 /// How long anything of the set-up may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,28 +64,28 @@ pub fn measure<T: Target>(
     let callers: Vec<_> =
         (0..load.in_flight).map(|caller| runtime.spawn(call(Arc::clone(target), caller, window))).collect();
     let readings = window.watch(allocations);
-    let mut latencies = Vec::new();
+    let mut seen = Answered::default();
     for caller in callers {
-        latencies.extend(runtime.block_on(caller).map_err(|error| error.to_string())??);
+        seen.extend(runtime.block_on(caller).map_err(|error| error.to_string())??);
     }
     let (event_cpu, event_allocations) = measure_making::<T>(allocations);
-    Ok(Slice { event_cpu, event_allocations, ..Slice::of(latencies, load, readings) })
+    Ok(Slice { event_cpu, event_allocations, ..Slice::of(seen, load, readings) })
 }
 
-async fn call<T: Target>(target: Arc<T>, caller: usize, window: Window) -> Result<Vec<u32>, String> {
+async fn call<T: Target>(target: Arc<T>, caller: usize, window: Window) -> Result<Answered, String> {
     let template = T::template();
-    let mut latencies = Vec::new();
+    let mut seen = Answered::default();
     for number in 0.. {
         let event = make::<T>(&template, caller, number);
         let asked = Instant::now();
         target.ask(caller, event).await?;
         let answered = Instant::now();
+        window.note(&mut seen, asked, answered);
         if answered >= window.end {
             break;
         }
-        window.note(&mut latencies, asked, answered);
     }
-    Ok(latencies)
+    Ok(seen)
 }
 
 /// What making and dropping an event costs without asking anybody.
