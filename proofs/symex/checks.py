@@ -122,7 +122,7 @@ def relimit(count: int, outcomes: set[int]) -> Check:
 SMALL = [
     *ENGINE,
     *WORDS,
-    throttle((0, 1)),
+    throttle((0, 1, 2)),
     round_trip(4),
     whole(7, UP_TO_ONE_FRAME),
     cut(5, UP_TO_ONE_FRAME),
