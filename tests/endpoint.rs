@@ -171,7 +171,7 @@ impl World {
     fn submit(&mut self) {
         self.requests += 1;
         let session = self.proxy.endpoint.session_mut();
-        let request = RequestHeaders::new(format!("request-{}", self.requests), "GET", "/").into();
+        let request = RequestHeaders::new(format!("request-{}", self.requests), "GET", "/");
         let event = EncodedEvent::new(&request, session.encoding()).unwrap();
         let deadline = self.now.after(Duration::from_secs(3));
         self.open.extend(session.submit(event, deadline, Patience::Wait, self.now));

@@ -404,7 +404,7 @@ mod tests {
     fn what_waits_behind_the_write_mark_goes_out_before_the_stream_ends() {
         let (mut proxy, mut agent) = open();
         for id in ["1", "2"] {
-            let event = RequestHeaders::new(id, "GET", "/").into();
+            let event = RequestHeaders::new(id, "GET", "/");
             let event = EncodedEvent::new(&event, proxy.session().encoding()).unwrap();
             proxy.session_mut().submit(event, Timestamp::NEVER, Patience::Now, NOW).unwrap();
         }

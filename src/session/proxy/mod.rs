@@ -55,7 +55,7 @@ enum Peer {
 ///                 session.accept_registration(*pending, grant, now)?;
 ///             }
 ///             ProxySessionEvent::Opened => {
-///                 let question = RequestHeaders::new("request-1", "GET", "/").into();
+///                 let question = RequestHeaders::new("request-1", "GET", "/");
 ///                 let event = EncodedEvent::new(&question, session.encoding())?;
 ///                 session.submit(event, now.after(Duration::from_secs(1)), Patience::Wait, now)?;
 ///             }

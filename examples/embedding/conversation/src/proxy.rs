@@ -105,7 +105,7 @@ impl Proxy {
 
     /// What a question is told that would not wait.
     fn refusal(session: &mut ProxySession, now: Timestamp) -> Option<SendError> {
-        let event = RequestHeaders::new("refused", "GET", "/").into();
+        let event = RequestHeaders::new("refused", "GET", "/");
         let event = EncodedEvent::new(&event, session.encoding()).expect("an event has a form");
         session.submit(event, now.after(words::PATIENCE), Patience::Now, now).err()
     }
