@@ -6,7 +6,9 @@
 //!
 //! A turn that sets several tasks to work, callers who get their answers or handlers who get their
 //! events, is the last of its wake-up: they run first, and what they say next goes out in one write.
-//! No timer is involved, and one alone is not waited for.
+//! So do those who were about to run when a command wakes the driver while several events are under
+//! way. No timer is involved, the wait is one round of the runtime's queue, and one alone is not
+//! waited for.
 //!
 //! ```text
 //! running --session closed--> closing --all written, the peer's end seen, or linger over--> done
@@ -126,6 +128,8 @@ pub(crate) struct Driver<R: Role, IO> {
     /// What `sleep` waits for, unless it has fired.
     armed: Option<Timestamp>,
     wakers: Vec<Waker>,
+    /// Whether others were let run before this wake-up's turns.
+    waited: bool,
 }
 
 impl<R: Role, IO: Stream> Driver<R, IO> {
@@ -146,7 +150,15 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
             sleep: Box::pin(sleep_until(Instant::now())),
             armed: None,
             wakers: Vec::new(),
+            waited: false,
         }
+    }
+
+    /// Whether to let others run first: a command woke us, more than one event is under way, and so
+    /// whoever runs next may have one too. Said once for each such wake-up.
+    fn waits_for_more(&mut self) -> bool {
+        self.waited = !self.waited && self.shared.was_nudged() && self.shared.load().events > 1;
+        self.waited
     }
 
     /// One turn while the connection lives.
@@ -389,6 +401,10 @@ impl<R: Role, IO: Stream> Future for Driver<R, IO> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        if this.waits_for_more() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         for _ in 0..TURNS {
             let turn = match this.phase {
                 Phase::Running => this.run(cx),

@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use crate::machine::{CloseReason, ConnectionState, Timestamp};
 
 use super::clock::Clock;
-use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// A session as the driver sees it; implemented by both roles' sessions.
 pub(crate) trait Drive: Send + 'static {
@@ -149,13 +149,15 @@ impl<S: Drive> Core<S> {
 pub(crate) struct Shared<S: Drive> {
     core: Mutex<Core<S>>,
     gauge: Gauge,
+    /// Whether a command has woken the driver since it last asked.
+    nudged: AtomicBool,
     clock: Clock,
 }
 
 impl<S: Drive> Shared<S> {
     pub(crate) fn new(session: S, side: S::Side, clock: Clock) -> Self {
         let core = Core { session, side, traffic: Traffic::default(), driver: None };
-        Self { core: Mutex::new(core), gauge: Gauge::default(), clock }
+        Self { core: Mutex::new(core), gauge: Gauge::default(), nudged: AtomicBool::new(false), clock }
     }
 
     pub(crate) const fn clock(&self) -> &Clock {
@@ -191,8 +193,15 @@ impl<S: Drive> Shared<S> {
         self.publish(&core);
         drop(core);
         if let Some(driver) = driver {
+            // What this says is a hint; the wake-up orders it before the driver's look at it.
+            self.nudged.store(true, Ordering::Relaxed);
             driver.wake();
         }
         result
+    }
+
+    /// Whether a command has woken the driver since this was asked last.
+    pub(crate) fn was_nudged(&self) -> bool {
+        self.nudged.swap(false, Ordering::Relaxed)
     }
 }

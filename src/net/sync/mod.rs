@@ -13,12 +13,12 @@ pub(crate) use std::sync::{Arc, Weak};
 
 #[cfg(all(test, any(dialback_loom, dialback_shuttle)))]
 pub(crate) use model::{
-    AbortHandle, AtomicU64, Handle, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, broadcast,
-    oneshot, spawn, watch,
+    AbortHandle, AtomicBool, AtomicU64, Handle, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    broadcast, oneshot, spawn, watch,
 };
 #[cfg(not(all(test, any(dialback_loom, dialback_shuttle))))]
 pub(crate) use {
-    std::sync::atomic::AtomicU64,
+    std::sync::atomic::{AtomicBool, AtomicU64},
     std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     tokio::runtime::Handle,
     tokio::spawn,
