@@ -5,6 +5,8 @@
     doc = "Reverse connections for an HTTP proxy's external agents: the core, without the tokio adapter. See [`session`]."
 )]
 #![cfg_attr(not(feature = "std"), no_std)]
+// On docs.rs every item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 // Input of any kind must not bring the library down; tests may be blunter.
@@ -21,6 +23,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "codec")]
+pub mod codec;
 pub mod machine;
 #[cfg(feature = "tokio")]
 pub mod net;

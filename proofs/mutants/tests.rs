@@ -9,6 +9,18 @@ extern crate self as dialback;
 mod codec;
 #[cfg(test)]
 #[cfg(feature = "std")]
+#[path = "../tests/corpus.rs"]
+mod corpus;
+#[cfg(test)]
+#[cfg(feature = "std")]
+#[path = "../tests/enumerate/main.rs"]
+mod enumerate;
+#[cfg(test)]
+#[cfg(feature = "std")]
+#[path = "../tests/found.rs"]
+mod found;
+#[cfg(test)]
+#[cfg(feature = "std")]
 #[path = "../tests/golden_vectors.rs"]
 mod golden_vectors;
 #[cfg(test)]
@@ -23,3 +35,7 @@ mod matrix;
 #[cfg(feature = "std")]
 #[path = "../tests/pair.rs"]
 mod pair;
+#[cfg(test)]
+#[cfg(feature = "std")]
+#[path = "../tests/simulate.rs"]
+mod simulate;

@@ -63,6 +63,17 @@ pub struct Credential {
 }
 
 /// Who may register.
+///
+/// ```
+/// use dialback::machine::admission::{AdmissionPolicy, Credential};
+///
+/// let policy = AdmissionPolicy {
+///     allowed: vec!["waf-*".into(), "auth".into()],
+///     credentials: Some(vec![Credential { agents: "waf-*".into(), token: "secret".into() }]),
+///     ..AdmissionPolicy::default()
+/// };
+/// assert!(!format!("{policy:?}").contains("secret"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct AdmissionPolicy {
     /// Agents that may register; empty: any.

@@ -59,6 +59,18 @@ pub enum Next {
 }
 
 /// Where a backoff stands. One per connection that is kept up.
+///
+/// ```
+/// use std::time::Duration;
+/// use dialback::machine::{Attempt, Backoff, Next, Pace};
+///
+/// let mut pace = Pace::new(Backoff::default(), Some(Duration::from_secs(30)));
+/// let draw = 0x9e37_79b9_7f4a_7c15; // from a source of random numbers
+/// match pace.next(Attempt::Failed, draw) {
+///     Next::Wait(time) => assert!(time <= Backoff::default().max),
+///     Next::GiveUp => unreachable!("only a refusal is a reason to give up"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pace {
     backoff: Backoff,

@@ -6,7 +6,10 @@
 //! pipelined and answers match exactly. An abandoned exchange keeps its place in the lane until
 //! its late answer has come, so that the answer meets no other event.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+mod lane;
+
+use alloc::collections::BTreeSet;
+use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::vec::Vec;
 
 use crate::wire::{CorrelationId, EventKind};
@@ -18,6 +21,7 @@ use super::flow::{Flow, Gate, Shut};
 use super::handshake::Matching;
 use super::tally::Tally;
 use super::time::{Timestamp, earliest};
+use lane::Lane;
 
 /// Whether a lane's next event may be written, as far as the lane is concerned (P2, P3, P5):
 /// total over how answers match, whether an unanswered event of the lane is on the wire, and
@@ -86,14 +90,8 @@ enum Claim {
     Nobody { since: Timestamp },
 }
 
-/// The exchanges of one correlation id.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-// Rule: X-ORDER-1.
-struct Lane {
-    on_wire: BTreeSet<ExchangeId>,
-    /// In the order given (P3).
-    waiting: VecDeque<ExchangeId>,
-}
+/// Whose exchange it was, what kind of event, and the event where it was taken out of the queue.
+type Told<P> = (CorrelationId, EventKind, Option<P>);
 
 /// What an answer turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,22 +166,17 @@ impl<P: Payload> Correlation<P> {
     }
 
     pub(crate) fn stage(&self, exchange: ExchangeId) -> Option<Stage> {
-        if self.waiting.contains_key(&exchange) {
-            return Some(Stage::Queued);
-        }
-        self.on_wire.get(&exchange).map(|entry| match entry.claim {
-            Claim::Caller { .. } => Stage::InFlight,
-            Claim::Nobody { .. } => Stage::Abandoned,
-        })
+        self.look(exchange).map(|(stage, _)| stage)
     }
 
-    fn since(&self, exchange: ExchangeId) -> Option<Timestamp> {
+    /// Where an exchange stands, and since when it has been under way, or abandoned.
+    fn look(&self, exchange: ExchangeId) -> Option<(Stage, Timestamp)> {
         if let Some(waiting) = self.waiting.get(&exchange) {
-            return Some(*waiting.since);
+            return Some((Stage::Queued, *waiting.since));
         }
         self.on_wire.get(&exchange).map(|entry| match entry.claim {
-            Claim::Caller { since, .. } => *since,
-            Claim::Nobody { since } => since,
+            Claim::Caller { since, .. } => (Stage::InFlight, *since),
+            Claim::Nobody { since } => (Stage::Abandoned, since),
         })
     }
 
@@ -205,10 +198,10 @@ impl<P: Payload> Correlation<P> {
         let Submission { exchange, id, kind, payload, deadline, patience: _ } = submission;
         self.waiting_bytes = self.waiting_bytes.saturating_add(payload.size());
         self.deadlines.insert((deadline, exchange));
-        self.lanes.entry(id.clone()).or_default().waiting.push_back(exchange);
-        self.waiting
-            .insert(exchange, Waiting { id: id.clone(), kind, payload, deadline, since: Tally::new(now) });
-        self.settle(&id, flow);
+        let lane = self.lanes.entry(id.clone()).or_default();
+        lane.waiting.push(exchange);
+        lane.settle(self.matching, flow.is_paused_id(&id), &mut self.ready);
+        self.waiting.insert(exchange, Waiting { id, kind, payload, deadline, since: Tally::new(now) });
     }
 
     /// The exchange whose event goes next, if any lane has one ready.
@@ -236,7 +229,7 @@ impl<P: Payload> Correlation<P> {
     pub(crate) fn of_request(&self, id: &CorrelationId) -> Vec<ExchangeId> {
         self.lanes
             .get(id)
-            .map_or_else(Vec::new, |lane| lane.waiting.iter().chain(lane.on_wire.iter()).copied().collect())
+            .map_or_else(Vec::new, |lane| lane.waiting.iter().chain(lane.on_wire.iter()).collect())
     }
 
     pub(crate) fn poll_timeout(&self, limits: OwedLimits) -> Option<Timestamp> {
@@ -252,21 +245,14 @@ impl<P: Payload> Correlation<P> {
 
     /// Finds the exchange an answer belongs to (P2).
     // Rule: X-ECHO-2.
-    pub(crate) fn find(
-        &self,
-        id: Option<&CorrelationId>,
-        exchange: Option<ExchangeId>,
-    ) -> Option<ExchangeId> {
+    pub(crate) fn find(&self, id: Option<&str>, exchange: Option<ExchangeId>) -> Option<ExchangeId> {
         match self.matching {
-            Matching::OneAtATime => {
-                let lane = self.lanes.get(id?)?;
-                lane.on_wire.first().copied()
-            }
+            Matching::OneAtATime => self.lanes.get(id?)?.on_wire.first(),
             Matching::ByExchangeId => {
                 let exchange = exchange?;
                 let entry = self.on_wire.get(&exchange)?;
                 // An answer that names both must name a pair that exists.
-                id.is_none_or(|id| *id == entry.id).then_some(exchange)
+                id.is_none_or(|id| id == entry.id.as_str()).then_some(exchange)
             }
         }
     }
@@ -280,54 +266,47 @@ impl<P: Payload> Correlation<P> {
         flow: &Flow,
         now: Timestamp,
     ) -> Option<Applied<P>> {
-        let was = self.stage(exchange)?;
-        let since = self.since(exchange)?;
+        let (was, since) = self.look(exchange)?;
         let step = step(was, fact);
         let (id, kind, payload) = match step {
             Step::Stay | Step::Stray => self.describe(exchange)?,
-            Step::Write => self.write(exchange)?,
-            Step::Finish(_) | Step::Forget => self.remove(exchange)?,
+            Step::Write => self.write(exchange, flow)?,
+            Step::Finish(_) | Step::Forget => match was {
+                Stage::Queued => self.withdraw(exchange, flow)?,
+                Stage::InFlight | Stage::Abandoned => self.resolve(exchange, flow)?,
+            },
             Step::Abandon(_) => self.abandon(exchange, now)?,
         };
-        self.settle(&id, flow);
         Some(Applied { exchange, step, was, id, kind, payload, since })
     }
 
     /// The agent said something of this request: see whether its lane opens or shuts.
     // Rule: F-PAUSE-3.
     pub(crate) fn settle(&mut self, id: &CorrelationId, flow: &Flow) {
-        let Some(lane) = self.lanes.get(id) else { return };
-        if let Some(head) = lane.waiting.front() {
-            match lane_gate(self.matching, !lane.on_wire.is_empty(), flow.is_paused_id(id)) {
-                Gate::Open => self.ready.insert(*head),
-                Gate::Shut(_) => self.ready.remove(head),
-            };
-        } else if lane.on_wire.is_empty() {
-            self.lanes.remove(id);
+        if let Some(lane) = self.lanes.get(id) {
+            lane.settle(self.matching, flow.is_paused_id(id), &mut self.ready);
         }
     }
 
-    fn describe(&self, exchange: ExchangeId) -> Option<(CorrelationId, EventKind, Option<P>)> {
+    fn describe(&self, exchange: ExchangeId) -> Option<Told<P>> {
         let waiting = self.waiting.get(&exchange).map(|entry| (entry.id.clone(), entry.kind, None));
         waiting.or_else(|| self.on_wire.get(&exchange).map(|entry| (entry.id.clone(), entry.kind, None)))
     }
 
-    fn write(&mut self, exchange: ExchangeId) -> Option<(CorrelationId, EventKind, Option<P>)> {
+    fn write(&mut self, exchange: ExchangeId, flow: &Flow) -> Option<Told<P>> {
         let Waiting { id, kind, payload, deadline, since } = self.take_waiting(exchange)?;
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.waiting.remove(exchange);
+            lane.on_wire.insert(exchange);
+            lane.settle(self.matching, flow.is_paused_id(&id), &mut self.ready);
+        }
         let claim = Claim::Caller { deadline, since };
         self.on_wire.insert(exchange, OnWire { id: id.clone(), kind, claim });
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.on_wire.insert(exchange);
-        }
         Some((id, kind, Some(payload)))
     }
 
     // Rule: X-MATCH-2.
-    fn abandon(
-        &mut self,
-        exchange: ExchangeId,
-        now: Timestamp,
-    ) -> Option<(CorrelationId, EventKind, Option<P>)> {
+    fn abandon(&mut self, exchange: ExchangeId, now: Timestamp) -> Option<Told<P>> {
         let entry = self.on_wire.get_mut(&exchange)?;
         if let Claim::Caller { deadline, .. } = entry.claim {
             self.deadlines.remove(&(deadline, exchange));
@@ -337,11 +316,16 @@ impl<P: Payload> Correlation<P> {
         Some((entry.id.clone(), entry.kind, None))
     }
 
-    fn remove(&mut self, exchange: ExchangeId) -> Option<(CorrelationId, EventKind, Option<P>)> {
-        if let Some(Waiting { id, kind, payload, deadline, .. }) = self.take_waiting(exchange) {
-            self.deadlines.remove(&(deadline, exchange));
-            return Some((id, kind, Some(payload)));
-        }
+    /// Takes a waiting exchange out.
+    fn withdraw(&mut self, exchange: ExchangeId, flow: &Flow) -> Option<Told<P>> {
+        let Waiting { id, kind, payload, deadline, .. } = self.take_waiting(exchange)?;
+        self.deadlines.remove(&(deadline, exchange));
+        self.leave_lane(&id, flow, |lane| lane.waiting.remove(exchange));
+        Some((id, kind, Some(payload)))
+    }
+
+    /// Takes an exchange out whose event is on the wire.
+    fn resolve(&mut self, exchange: ExchangeId, flow: &Flow) -> Option<Told<P>> {
         let OnWire { id, kind, claim } = self.on_wire.remove(&exchange)?;
         match claim {
             Claim::Caller { deadline, .. } => {
@@ -349,9 +333,7 @@ impl<P: Payload> Correlation<P> {
             }
             Claim::Nobody { since } => self.owed.remove(since, exchange),
         }
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.on_wire.remove(&exchange);
-        }
+        self.leave_lane(&id, flow, |lane| lane.on_wire.remove(exchange));
         Some((id, kind, None))
     }
 
@@ -359,13 +341,18 @@ impl<P: Payload> Correlation<P> {
         let entry = self.waiting.remove(&exchange)?;
         self.waiting_bytes = self.waiting_bytes.saturating_sub(entry.payload.size());
         self.ready.remove(&exchange);
-        if let Some(lane) = self.lanes.get_mut(&entry.id) {
-            match lane.waiting.front() {
-                Some(head) if *head == exchange => drop(lane.waiting.pop_front()),
-                _ => lane.waiting.retain(|other| *other != exchange),
-            }
-        }
         Some(entry)
+    }
+
+    /// One exchange leaves its lane, and a lane that is empty then goes.
+    fn leave_lane(&mut self, id: &CorrelationId, flow: &Flow, leave: impl FnOnce(&mut Lane)) {
+        let Entry::Occupied(mut lane) = self.lanes.entry(id.clone()) else { return };
+        leave(lane.get_mut());
+        if lane.get().is_empty() {
+            lane.remove();
+        } else {
+            lane.get().settle(self.matching, flow.is_paused_id(id), &mut self.ready);
+        }
     }
 
     /// Says what is wrong with the tables, if anything is: what is kept twice must agree.
@@ -374,22 +361,19 @@ impl<P: Payload> Correlation<P> {
         if bytes != self.waiting_bytes {
             return Some("waiting bytes");
         }
-        let in_lanes: usize =
-            self.lanes.values().map(|lane| lane.waiting.len().saturating_add(lane.on_wire.len())).sum();
+        let in_lanes: usize = self.lanes.values().map(Lane::len).sum();
         if in_lanes != self.waiting.len().saturating_add(self.on_wire.len()) {
             return Some("lanes and tables differ in number");
         }
         let mut ready = BTreeSet::new();
         for (id, lane) in &self.lanes {
-            if lane.waiting.is_empty() && lane.on_wire.is_empty() {
+            if lane.is_empty() {
                 return Some("an empty lane");
             }
-            if self.matching == Matching::OneAtATime && lane.on_wire.len() > 1 {
+            if self.matching == Matching::OneAtATime && lane.on_wire.iter().count() > 1 {
                 return Some("two unanswered events of one id");
             }
-            let open =
-                lane_gate(self.matching, !lane.on_wire.is_empty(), flow.is_paused_id(id)) == Gate::Open;
-            ready.extend(lane.waiting.front().filter(|_| open).copied());
+            ready.extend(lane.ready(self.matching, flow.is_paused_id(id)));
         }
         if ready != self.ready {
             return Some("ready heads");
@@ -465,7 +449,7 @@ mod tests {
         assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(1)));
         assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(3)));
         assert_eq!(write_next(&mut table, &flow), None);
-        let found = table.find(Some(&"a".into()), None).unwrap();
+        let found = table.find(Some("a"), None).unwrap();
         assert_eq!(found, ExchangeId(1));
         table.apply(found, Fact::Answered, &flow, Timestamp::ZERO).unwrap();
         assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(2)));
@@ -481,7 +465,7 @@ mod tests {
         assert_eq!(applied.step, Step::Abandon(End::TimedOut));
         assert_eq!(write_next(&mut table, &flow), None);
         assert_eq!(table.in_flight(), 1);
-        let late = table.find(Some(&"a".into()), None).unwrap();
+        let late = table.find(Some("a"), None).unwrap();
         let applied = table.apply(late, Fact::Answered, &flow, Timestamp::ZERO).unwrap();
         assert_eq!(Matched::from_step(late, applied.step), Matched::Late);
         assert_eq!(write_next(&mut table, &flow), Some(ExchangeId(2)));
@@ -495,9 +479,9 @@ mod tests {
         table.admit(submission(2, "a"), &flow, Timestamp::ZERO);
         write_next(&mut table, &flow);
         write_next(&mut table, &flow);
-        assert_eq!(table.find(Some(&"a".into()), Some(ExchangeId(2))), Some(ExchangeId(2)));
-        assert_eq!(table.find(Some(&"b".into()), Some(ExchangeId(2))), None);
-        assert_eq!(table.find(Some(&"a".into()), None), None);
+        assert_eq!(table.find(Some("a"), Some(ExchangeId(2))), Some(ExchangeId(2)));
+        assert_eq!(table.find(Some("b"), Some(ExchangeId(2))), None);
+        assert_eq!(table.find(Some("a"), None), None);
     }
 
     #[test]

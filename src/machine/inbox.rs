@@ -10,13 +10,15 @@
 //!    '--cancelled--> skipped --turn--> answered unseen, gone
 //! ```
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::BTreeSet;
+use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::vec::Vec;
 
 use crate::wire::{CorrelationId, EventKind, FlowAction};
 
 use super::Payload;
 use super::exchange::ExchangeId;
+use super::rows::Queue;
 
 /// Where an event stands on the agent's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -220,9 +222,11 @@ pub(crate) struct Inbox<P> {
     limits: InboxLimits,
     jobs: BTreeMap<ExchangeId, Job<P>>,
     /// Per id, in the order they came (P3); the first runs or has its turn next.
-    lanes: BTreeMap<CorrelationId, VecDeque<ExchangeId>>,
+    lanes: BTreeMap<CorrelationId, Queue>,
     /// Heads of lanes that the application does not have yet. Follows from the lanes.
     heads: BTreeSet<ExchangeId>,
+    /// Those of them that nobody waits for any more. Follows from the heads.
+    unseen: BTreeSet<ExchangeId>,
     running: BTreeSet<ExchangeId>,
     signal: Signal,
     /// Sum of the waiting payloads' sizes.
@@ -236,6 +240,7 @@ impl<P: Payload> Inbox<P> {
             jobs: BTreeMap::new(),
             lanes: BTreeMap::new(),
             heads: BTreeSet::new(),
+            unseen: BTreeSet::new(),
             running: BTreeSet::new(),
             signal: Signal::Resumed,
             waiting_bytes: 0,
@@ -276,17 +281,17 @@ impl<P: Payload> Inbox<P> {
         }
         self.waiting_bytes = self.waiting_bytes.saturating_add(payload.size());
         let lane = self.lanes.entry(id.clone()).or_default();
-        lane.push_back(exchange);
-        if lane.len() == 1 {
+        if lane.is_empty() {
             self.heads.insert(exchange);
         }
+        lane.push(exchange);
         self.jobs.insert(exchange, Job { id, echo, state: JobState::Waiting { kind, payload } });
         true
     }
 
     /// Cancels one event by the id to be echoed, or all of a request. Returns those whose handler is to be told.
     pub(crate) fn cancel(&mut self, id: &CorrelationId, echo: Option<ExchangeId>) -> Vec<ExchangeId> {
-        let lane: Vec<ExchangeId> = self.lanes.get(id).into_iter().flatten().copied().collect();
+        let lane: Vec<ExchangeId> = self.lanes.get(id).into_iter().flat_map(Queue::iter).collect();
         lane.into_iter().filter(|exchange| self.cancel_one(*exchange, echo)).collect()
     }
 
@@ -302,6 +307,9 @@ impl<P: Payload> Inbox<P> {
                     self.waiting_bytes = self.waiting_bytes.saturating_sub(payload.size());
                 }
                 job.state = JobState::Skipped;
+                if self.heads.contains(&exchange) {
+                    self.unseen.insert(exchange);
+                }
                 false
             }
             WorkStep::Tell => {
@@ -334,8 +342,7 @@ impl<P: Payload> Inbox<P> {
 
     /// What needs no room to run: a cancelled event at the head of its lane.
     fn next_unseen(&mut self) -> Option<Turn<P>> {
-        let skipped = |exchange: &&ExchangeId| self.work(**exchange) == Some(Work::Skipped);
-        let exchange = self.heads.iter().find(skipped).copied()?;
+        let exchange = self.unseen.first().copied()?;
         self.skip(exchange)
     }
 
@@ -374,14 +381,18 @@ impl<P: Payload> Inbox<P> {
     fn finish(&mut self, exchange: ExchangeId) -> Option<(CorrelationId, Option<ExchangeId>)> {
         let Job { id, echo, .. } = self.jobs.remove(&exchange)?;
         self.heads.remove(&exchange);
+        self.unseen.remove(&exchange);
         self.running.remove(&exchange);
-        let next = self.lanes.get_mut(&id).and_then(|lane| {
-            lane.pop_front();
-            lane.front().copied()
-        });
-        match next {
-            Some(next) => drop(self.heads.insert(next)),
-            None => drop(self.lanes.remove(&id)),
+        let Entry::Occupied(mut lane) = self.lanes.entry(id.clone()) else { return Some((id, echo)) };
+        lane.get_mut().remove(exchange);
+        match lane.get().first() {
+            Some(next) => {
+                self.heads.insert(next);
+                if self.jobs.get(&next).is_some_and(|job| job.state.work() == Work::Skipped) {
+                    self.unseen.insert(next);
+                }
+            }
+            None => drop(lane.remove()),
         }
         Some((id, echo))
     }
@@ -406,7 +417,7 @@ impl<P: Payload> Inbox<P> {
 
     /// Says what is wrong with the tables, if anything is: what is kept twice must agree.
     pub(crate) fn inconsistency(&self) -> Option<&'static str> {
-        let in_lanes: usize = self.lanes.values().map(VecDeque::len).sum();
+        let in_lanes: usize = self.lanes.values().map(|lane| lane.iter().count()).sum();
         if in_lanes != self.jobs.len() {
             return Some("lanes and jobs differ in number");
         }
@@ -414,11 +425,14 @@ impl<P: Payload> Inbox<P> {
         if bytes != self.waiting_bytes {
             return Some("waiting bytes");
         }
-        let mut heads: BTreeSet<ExchangeId> =
-            self.lanes.values().filter_map(|lane| lane.front().copied()).collect();
+        let mut heads: BTreeSet<ExchangeId> = self.lanes.values().filter_map(Queue::first).collect();
         heads.retain(|head| !self.running.contains(head));
         if heads != self.heads {
             return Some("heads");
+        }
+        heads.retain(|head| self.work(*head) == Some(Work::Skipped));
+        if heads != self.unseen {
+            return Some("unseen heads");
         }
         let run = |job: &Job<P>| matches!(job.state.work(), Work::Running | Work::Told);
         let running: BTreeSet<ExchangeId> =
@@ -609,12 +623,13 @@ mod tests {
     #[test]
     fn tables_that_disagree_are_found() {
         type Harm = fn(&mut Inbox<Vec<u8>>);
-        let harms: [(Harm, &str); 7] = [
+        let harms: [(Harm, &str); 8] = [
             (Inbox::harm, "waiting bytes"),
             (|inbox| drop(inbox.lanes.pop_first()), "lanes and jobs differ in number"),
             (|inbox| drop(inbox.jobs.pop_first()), "lanes and jobs differ in number"),
             (|inbox| assert!(inbox.heads.pop_first().is_some()), "heads"),
             (|inbox| assert!(inbox.heads.insert(ExchangeId(2))), "heads"),
+            (|inbox| assert!(inbox.unseen.insert(ExchangeId(2))), "unseen heads"),
             (|inbox| assert!(inbox.running.pop_first().is_some()), "heads"),
             (|inbox| assert!(inbox.running.insert(ExchangeId(2))), "running"),
         ];

@@ -30,6 +30,7 @@ pub mod keepalive;
 mod outbox;
 mod proxy;
 pub mod registry;
+mod rows;
 mod tally;
 mod time;
 

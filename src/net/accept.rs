@@ -32,6 +32,21 @@ use super::sync::{Arc, Mutex, Weak, lock, oneshot, spawn, watch};
 /// and writes. Cheap to clone; the clones share their limits.
 ///
 /// Must be used within a tokio runtime.
+///
+/// ```
+/// use dialback::net::{Acceptor, Handlers, ListenerConfig};
+/// use dialback::wire::RequestHeaders;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (near, far) = tokio::io::duplex(4_096);
+/// let _agent = Handlers::new().agent("in-memory").serve_stream(far).spawn();
+///
+/// let agent = Acceptor::new(ListenerConfig::default())?.accept(near).await?;
+/// assert_eq!(agent.agent_id(), "in-memory");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Acceptor {
     inner: Arc<Inner>,
@@ -321,6 +336,20 @@ impl fmt::Debug for Acceptor {
 ///
 /// # Errors
 /// Why there is no connection.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use dialback::net::dial_forward;
+/// use dialback::session::ProxySettings;
+/// use tokio::net::UnixStream;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let stream = UnixStream::connect("/run/waf/agent.sock").await?;
+/// let agent = dial_forward(stream, ProxySettings::default(), None, Duration::from_secs(5)).await?;
+/// println!("{} listens", agent.agent_id());
+/// # Ok(())
+/// # }
+/// ```
 pub async fn dial_forward<IO: Stream>(
     io: IO,
     settings: ProxySettings,

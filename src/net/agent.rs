@@ -221,6 +221,19 @@ impl fmt::Debug for AgentRunner {
 }
 
 /// Stops and questions a running agent. Cheap to clone.
+///
+/// ```no_run
+/// use dialback::net::Handlers;
+/// use dialback::wire::HealthState;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let (controller, running) = Handlers::new().agent("waf").run_unix("/run/proxy/agents.sock").spawn();
+/// controller.set_health(HealthState::Healthy, Some("rules loaded".into()));
+/// controller.shutdown();
+/// running.await??;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct AgentController {
     crew: Arc<Crew>,

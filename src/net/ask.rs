@@ -3,36 +3,51 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::machine::{CloseReason, Ending, ExchangeId, Patience, SubmitError};
 use crate::session::{EncodedEvent, SendError};
-use crate::wire::{Answer, CancelReason, CorrelationId, DecodeError, EncodeError, Encoding, Event};
+use crate::wire::{Answer, AnyEvent, CancelReason, CorrelationId, DecodeError, EncodeError, Encoding};
 
 use super::handle::Connection;
-use super::side::Slot;
+use super::slot::{Outcome, Slot};
 use super::sync::Arc;
 
 /// An event that is about to be asked about. Await it for the answer, or [`Ask::send`] it now and
 /// await the answer later.
+///
+/// ```
+/// # use dialback::net::{AgentHandle, AskError};
+/// use dialback::wire::RequestHeaders;
+///
+/// # async fn ask(agent: &AgentHandle) {
+/// match agent.request_headers(RequestHeaders::new("request-1", "GET", "/")).fail_fast().await {
+///     Ok(answer) => println!("{:?}", answer.decision),
+///     Err(error) if !error.was_written() => println!("another agent may be asked: {error}"),
+///     Err(error) => println!("this agent may have seen it: {error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is asked until this is awaited or sent"]
 pub struct Ask {
     connection: Arc<Connection>,
-    event: Event,
+    event: Result<EncodedEvent, EncodeError>,
     timeout: Duration,
     patience: Patience,
 }
 
 impl Ask {
-    pub(super) fn new(connection: Arc<Connection>, event: Event) -> Self {
+    pub(super) fn new<E: AnyEvent>(connection: Arc<Connection>, event: &E) -> Self {
+        let event = EncodedEvent::new(event, connection.encoding);
         let timeout = connection.request_timeout;
         Self { connection, event, timeout, patience: Patience::Wait }
     }
 
-    pub(super) fn correlation_id(&self) -> &CorrelationId {
-        self.event.correlation_id()
+    /// The request that the event belongs to, if the event could be encoded.
+    pub(super) fn correlation_id(&self) -> Option<&CorrelationId> {
+        self.event.as_ref().ok().map(EncodedEvent::correlation_id)
     }
 
     /// How long to wait in all: for a place on the wire, for the writing, for the answer.
@@ -59,15 +74,21 @@ impl Ask {
     /// # Errors
     /// Why the event was not taken; nothing was written then.
     pub fn send(self) -> Result<PendingAnswer, AskError> {
+        self.submit(None)
+    }
+
+    /// `waker`: who waits for the answer already.
+    fn submit(self, waker: Option<Waker>) -> Result<PendingAnswer, AskError> {
         let Self { connection, event, timeout, patience } = self;
-        let event = EncodedEvent::new(&event, connection.encoding)?;
+        let event = event?;
+        let slot = Arc::new(Slot::new(waker));
         let exchange = connection.shared.command(|core, now| {
             let exchange = core.session.submit(event, now.after(timeout), patience, now)?;
-            core.side.slots.insert(exchange, Slot::Waiting(None));
+            core.side.slots.insert(exchange, Arc::clone(&slot));
             core.side.gate.take();
             Ok::<_, SendError>(exchange)
         })?;
-        Ok(PendingAnswer { connection, exchange, done: false })
+        Ok(PendingAnswer { connection, exchange, slot, done: false })
     }
 }
 
@@ -76,24 +97,41 @@ impl IntoFuture for Ask {
     type IntoFuture = AnswerFuture;
 
     fn into_future(self) -> AnswerFuture {
-        AnswerFuture { state: self.send().map_err(Some) }
+        AnswerFuture { state: Asking::Unsent(Some(self)) }
     }
 }
 
-/// What an awaited [`Ask`] becomes.
+/// What an awaited [`Ask`] becomes. The event is handed over when this is polled first.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct AnswerFuture {
-    state: Result<PendingAnswer, Option<AskError>>,
+    state: Asking,
+}
+
+#[derive(Debug)]
+enum Asking {
+    /// Nothing, once the event was not taken.
+    Unsent(Option<Ask>),
+    Sent(PendingAnswer),
 }
 
 impl Future for AnswerFuture {
     type Output = Result<Answer, AskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.get_mut().state {
-            Ok(pending) => Pin::new(pending).poll(cx),
-            Err(error) => Poll::Ready(Err(error.take().unwrap_or(AskError::Refused(SubmitError::Closed)))),
+        let this = self.get_mut();
+        let ask = match &mut this.state {
+            Asking::Sent(pending) => return Pin::new(pending).poll(cx),
+            Asking::Unsent(ask) => ask.take(),
+        };
+        // Only a future that is polled after its end has none.
+        let Some(ask) = ask else { return Poll::Ready(Err(AskError::Refused(SubmitError::Closed))) };
+        match ask.submit(Some(cx.waker().clone())) {
+            Ok(pending) => {
+                this.state = Asking::Sent(pending);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 }
@@ -104,6 +142,7 @@ impl Future for AnswerFuture {
 pub struct PendingAnswer {
     connection: Arc<Connection>,
     exchange: ExchangeId,
+    slot: Arc<Slot>,
     done: bool,
 }
 
@@ -147,35 +186,19 @@ impl Future for PendingAnswer {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let mut core = this.connection.shared.lock();
-        if let Some(Slot::Waiting(known)) = core.side.slots.get_mut(&this.exchange) {
-            if !known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                // The old waker is dropped with the lock free: nobody knows what hangs on it.
-                let old = known.replace(cx.waker().clone());
-                drop(core);
-                drop(old);
-            }
-            return Poll::Pending;
-        }
-        let slot = core.side.slots.remove(&this.exchange);
-        let reason = core.session.close_reason().cloned();
-        drop(core);
+        let outcome = std::task::ready!(this.slot.poll(cx));
         this.done = true;
-        let ending = match slot {
-            Some(Slot::Done(ending)) => ending,
+        Poll::Ready(match outcome {
+            Some(outcome) => read(outcome, this.connection.encoding),
             // Only a future that is polled after its end comes here.
-            Some(Slot::Waiting(_)) | None => Ending::Lost { written: true },
-        };
-        Poll::Ready(read(ending, this.connection.encoding, reason))
+            None => Err(AskError::ConnectionLost { written: true, reason: None }),
+        })
     }
 }
 
 /// Reads an exchange's end, in the task of its caller.
-fn read(
-    ending: Ending<Vec<u8>>,
-    encoding: Encoding,
-    reason: Option<CloseReason>,
-) -> Result<Answer, AskError> {
+fn read(outcome: Outcome, encoding: Encoding) -> Result<Answer, AskError> {
+    let Outcome { ending, reason } = outcome;
     match ending {
         Ending::Answered(payload) => encoding.decode(&payload).map_err(AskError::MalformedAnswer),
         Ending::Expired => Err(AskError::Expired),

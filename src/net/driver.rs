@@ -4,6 +4,10 @@
 //! Each turn reads once, tells the session, acts on its events, collects what may be written and
 //! writes it. Reading never waits for writing. A wake-up takes a bounded number of turns.
 //!
+//! A turn that sets several tasks to work, callers who get their answers or handlers who get their
+//! events, is the last of its wake-up: they run first, and what they say next goes out in one write.
+//! No timer is involved, and one alone is not waited for.
+//!
 //! ```text
 //! running --session closed--> closing --all written, the peer's end seen, or linger over--> done
 //! ```
@@ -30,6 +34,8 @@ const OPENING_READ: usize = 4 << 10;
 /// Bytes read at once otherwise. They lie on the stack, so that an idle connection holds none.
 const READ: usize = 64 << 10;
 /// Capacity that the write buffer keeps when it is empty.
+const BUSY_CAPACITY: usize = 256 << 10;
+/// The same, once nothing has come and gone for a while.
 const IDLE_CAPACITY: usize = 4 << 10;
 
 /// A stream that can be driven.
@@ -61,8 +67,9 @@ pub(crate) trait Role: Send + Unpin + 'static {
         let _ = (core, wakers);
     }
 
-    /// Does what must not be done with the connection locked.
-    fn act(&mut self, shared: &Arc<Shared<Self::Session>>);
+    /// Does what must not be done with the connection locked. Returns how many tasks it set to work
+    /// that will have something to write soon.
+    fn act(&mut self, shared: &Arc<Shared<Self::Session>>) -> usize;
 }
 
 /// What a read gave.
@@ -94,6 +101,8 @@ enum Phase {
 #[derive(PartialEq, Eq)]
 enum Turn {
     Progress,
+    /// There was, and others should run before the next.
+    Yield,
     Idle,
 }
 
@@ -143,9 +152,10 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
     /// One turn while the connection lives.
     fn run(&mut self, cx: &mut Context<'_>) -> Turn {
         let wanted = self.view.wants_bytes;
-        let read = wanted && self.read(cx);
+        let mut woken = 0;
+        let read = wanted && self.read(cx, &mut woken);
         if !read {
-            self.settle(Read::Nothing);
+            woken = self.settle(Read::Nothing, cx);
         }
         if self.phase != Phase::Running {
             return Turn::Progress;
@@ -153,17 +163,24 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
         let wrote = self.write(cx);
         // What the peer said before it went is read first; then a failed write ends it.
         if self.write_failed && !read {
-            self.settle(Read::Lost);
+            self.settle(Read::Lost, cx);
             return Turn::Progress;
         }
         let due = self.poll_time(cx);
+        if due {
+            self.shrink();
+        }
         let reopened = !wanted && self.view.wants_bytes;
-        if read || wrote || due || reopened { Turn::Progress } else { Turn::Idle }
+        match read || wrote || due || reopened {
+            true if woken > 1 => Turn::Yield,
+            true => Turn::Progress,
+            false => Turn::Idle,
+        }
     }
 
-    /// Reads once and tells the session. Whether there was anything to tell.
+    /// Reads once and tells the session. Whether there was anything to tell, and how many that woke.
     #[inline(never)]
-    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+    fn read(&mut self, cx: &mut Context<'_>, woken: &mut usize) -> bool {
         let mut space = [MaybeUninit::uninit(); READ];
         let mut buffer = ReadBuf::uninit(&mut space);
         let mut short;
@@ -177,19 +194,26 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                 self.read_ended = true;
-                self.settle(Read::Eof);
+                *woken = self.settle(Read::Eof, cx);
             }
-            Poll::Ready(Ok(())) => self.settle(Read::Bytes(buffer.filled())),
-            Poll::Ready(Err(error)) => self.fail("read", &error),
+            Poll::Ready(Ok(())) => *woken = self.settle(Read::Bytes(buffer.filled()), cx),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "read failed");
+                self.read_ended = true;
+                *woken = self.settle(Read::Lost, cx);
+            }
         }
         true
     }
 
-    /// The session's part of a turn, in one critical section; then what follows from it.
-    fn settle(&mut self, read: Read<'_>) {
+    /// The session's part of a turn, in one critical section; then what follows from it. Returns
+    /// how many that woke.
+    fn settle(&mut self, read: Read<'_>, cx: &Context<'_>) -> usize {
         self.compact();
         let now = self.shared.clock().now();
         let mut core = self.shared.lock();
+        // What is commanded after this look at the session wakes us.
+        let stale = core.register(cx);
         match read {
             Read::Nothing => {}
             Read::Bytes(bytes) => {
@@ -218,13 +242,16 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
         self.shared.publish(&core);
         let flushes = core.session.close_reason().map(crate::machine::CloseReason::flushes);
         drop(core);
+        drop(stale);
+        let woken = self.wakers.len();
         for waker in self.wakers.drain(..) {
             waker.wake();
         }
-        self.role.act(&self.shared);
+        let woken = woken.saturating_add(self.role.act(&self.shared));
         if let (Phase::Running, Some(flushes)) = (self.phase, flushes) {
             self.begin_closing(flushes);
         }
+        woken
     }
 
     fn begin_closing(&mut self, flushes: bool) {
@@ -305,12 +332,6 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
         wrote
     }
 
-    fn fail(&mut self, what: &str, error: &io::Error) {
-        tracing::debug!(%error, "{what} failed");
-        self.read_ended = true;
-        self.settle(Read::Lost);
-    }
-
     fn fail_write(&mut self, error: &io::Error) {
         tracing::debug!(%error, "write failed");
         self.write_failed = true;
@@ -320,12 +341,20 @@ impl<R: Role, IO: Stream> Driver<R, IO> {
     fn compact(&mut self) {
         if self.written == self.out.len() {
             self.out.clear();
-            if self.out.capacity() > IDLE_CAPACITY {
+            self.written = 0;
+            if self.out.capacity() > BUSY_CAPACITY {
                 self.out = Vec::new();
             }
-            self.written = 0;
         } else if self.written >= self.out.len() / 2 {
             self.out.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// Gives back what only a busy connection needs. Called where time has passed in silence.
+    fn shrink(&mut self) {
+        if self.written == self.out.len() && self.out.capacity() > IDLE_CAPACITY {
+            self.out = Vec::new();
             self.written = 0;
         }
     }
@@ -360,15 +389,16 @@ impl<R: Role, IO: Stream> Future for Driver<R, IO> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.shared.register(cx);
         for _ in 0..TURNS {
             let turn = match this.phase {
                 Phase::Running => this.run(cx),
                 Phase::Closing { shut } => this.close(cx, shut),
                 Phase::Done => return Poll::Ready(()),
             };
-            if turn == Turn::Idle {
-                return Poll::Pending;
+            match turn {
+                Turn::Progress => {}
+                Turn::Yield => break,
+                Turn::Idle => return Poll::Pending,
             }
         }
         cx.waker().wake_by_ref();

@@ -1,5 +1,6 @@
 //! The proxy's handle to a connected agent.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::machine::{CloseReason, ConnectionState, ProxyLatency, ProxyStats, Shut};
 use crate::session::ProxySession;
 use crate::wire::{
-    CancelReason, Capabilities, Configure, CorrelationId, Encoding, Event, GuardrailInspect, HealthStatus,
+    AnyEvent, CancelReason, Capabilities, Configure, CorrelationId, Encoding, GuardrailInspect, HealthStatus,
     RequestBodyChunk, RequestComplete, RequestHeaders, ResponseBodyChunk, ResponseHeaders, WebSocketFrame,
 };
 
@@ -51,6 +52,25 @@ pub struct Stats {
 /// the last one closes it. Every method but the `async` ones returns at once.
 ///
 /// [`PendingAnswer`]: super::PendingAnswer
+///
+/// ```
+/// use std::time::Duration;
+/// # use dialback::net::{AgentHandle, AskError};
+/// use dialback::wire::{CancelReason, RequestBodyChunk, RequestHeaders};
+///
+/// # async fn ask(agent: &AgentHandle) -> Result<(), AskError> {
+/// // Several events of one request: the agent handles them in this order.
+/// let headers = agent.request_headers(RequestHeaders::new("request-1", "POST", "/upload")).send()?;
+/// let chunk = agent.request_body_chunk(RequestBodyChunk::new("request-1", "a=b"));
+/// let chunk = chunk.timeout(Duration::from_millis(500)).send()?;
+/// if headers.await?.is_allow() {
+///     println!("{:?}", chunk.await?.decision);
+/// } else {
+///     chunk.cancel(CancelReason::BlockedByAgent);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct AgentHandle {
     pub(super) connection: Arc<Connection>,
@@ -188,49 +208,50 @@ impl AgentHandle {
 
     // ---- asking ----
 
-    /// Prepares to ask the agent about an event. Nothing is done until the [`Ask`] is awaited or sent.
-    pub fn ask(&self, event: impl Into<Event>) -> Ask {
-        Ask::new(Arc::clone(&self.connection), event.into())
+    /// Prepares to ask the agent about an event, given or lent. It is encoded here, and nothing is
+    /// asked until the [`Ask`] is awaited or sent.
+    pub fn ask(&self, event: impl AnyEvent) -> Ask {
+        Ask::new(Arc::clone(&self.connection), &event)
     }
 
     /// Asks about a request's headers.
-    pub fn request_headers(&self, event: RequestHeaders) -> Ask {
-        self.ask(event)
+    pub fn request_headers(&self, event: impl Borrow<RequestHeaders>) -> Ask {
+        self.ask(event.borrow())
     }
 
     /// Asks about a piece of a request's body.
-    pub fn request_body_chunk(&self, event: RequestBodyChunk) -> Ask {
-        self.ask(event)
+    pub fn request_body_chunk(&self, event: impl Borrow<RequestBodyChunk>) -> Ask {
+        self.ask(event.borrow())
     }
 
     /// Asks about a response's headers.
-    pub fn response_headers(&self, event: ResponseHeaders) -> Ask {
-        self.ask(event)
+    pub fn response_headers(&self, event: impl Borrow<ResponseHeaders>) -> Ask {
+        self.ask(event.borrow())
     }
 
     /// Asks about a piece of a response's body.
-    pub fn response_body_chunk(&self, event: ResponseBodyChunk) -> Ask {
-        self.ask(event)
+    pub fn response_body_chunk(&self, event: impl Borrow<ResponseBodyChunk>) -> Ask {
+        self.ask(event.borrow())
     }
 
     /// Tells the agent that a request is over.
-    pub fn request_complete(&self, event: RequestComplete) -> Ask {
-        self.ask(event)
+    pub fn request_complete(&self, event: impl Borrow<RequestComplete>) -> Ask {
+        self.ask(event.borrow())
     }
 
     /// Asks about a WebSocket frame.
-    pub fn websocket_frame(&self, event: WebSocketFrame) -> Ask {
-        self.ask(event)
+    pub fn websocket_frame(&self, event: impl Borrow<WebSocketFrame>) -> Ask {
+        self.ask(event.borrow())
     }
 
     /// Asks for content to be inspected.
-    pub fn guardrail_inspect(&self, event: GuardrailInspect) -> Ask {
-        self.ask(event)
+    pub fn guardrail_inspect(&self, event: impl Borrow<GuardrailInspect>) -> Ask {
+        self.ask(event.borrow())
     }
 
     /// Gives the agent its configuration.
-    pub fn configure(&self, event: Configure) -> Ask {
-        self.ask(event)
+    pub fn configure(&self, event: impl Borrow<Configure>) -> Ask {
+        self.ask(event.borrow())
     }
 
     // ---- commands ----

@@ -130,6 +130,21 @@ pub(super) async fn dispatch<H: Handler>(handler: &H, event: Event, cx: Context)
 }
 
 /// What surrounds an event: its request, and whether anybody still waits for the answer.
+///
+/// ```
+/// use dialback::net::{Context, Handlers};
+/// use dialback::wire::{Answer, RequestHeaders};
+///
+/// # async fn look_up(_: RequestHeaders) -> Answer { Answer::allow() }
+/// let handlers = Handlers::new().on(|event: RequestHeaders, cx: Context| async move {
+///     tokio::select! {
+///         answer = look_up(event) => answer,
+///         // Nobody reads this answer any more.
+///         _ = cx.cancelled() => Answer::allow(),
+///     }
+/// });
+/// # drop(handlers);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Context {
     correlation_id: CorrelationId,

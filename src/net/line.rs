@@ -314,7 +314,7 @@ impl<H: Handler> Keeper<H> {
 }
 
 /// A number that differs between agents, connections and calls. Nothing secret hangs on it.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
 

@@ -27,6 +27,23 @@ const RETRY: Duration = Duration::from_millis(50);
 /// Handshakes run from the moment of binding, each in a task of its own; [`Listener::accept`]
 /// fetches the agents that have registered. Dropping the listener stops accepting and removes its
 /// socket file, if that is still its own; agents that were fetched stay connected.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use dialback::net::{Listener, ListenerConfig, Pool, PoolConfig, shutdown_signal};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = Listener::bind_tcp("127.0.0.1:7000".parse()?, ListenerConfig::default()).await?;
+/// let pool = Pool::new(PoolConfig::default());
+/// let signal = shutdown_signal()?;
+/// tokio::select! {
+///     () = pool.serve(&listener) => {}
+///     () = signal => {}
+/// }
+/// listener.shutdown(Duration::from_secs(10)).await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Listener {
     // Before `accepting`, so that the file goes before the socket does.
     #[cfg(unix)]

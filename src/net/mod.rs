@@ -56,6 +56,8 @@
 //! # }
 //! ```
 //!
+//! [`Handlers`] makes a handler of closures.
+//!
 //! A [`Fleet`] does the same with several connections to each of several proxies, and one handler.
 //!
 //! # Dropping
@@ -68,6 +70,7 @@ mod accept;
 mod admission;
 mod agent;
 mod ask;
+mod bridge;
 mod clock;
 mod config;
 mod crew;
@@ -77,6 +80,7 @@ mod fleet;
 mod gate;
 mod handle;
 mod handler;
+mod handlers;
 mod hook;
 mod line;
 mod listener;
@@ -89,9 +93,12 @@ mod proxy;
 mod publish;
 mod refusals;
 mod reporting;
+#[cfg(feature = "testing")]
+mod script;
 mod shared;
 mod side;
 mod signal;
+mod slot;
 mod sockets;
 mod sync;
 mod target;
@@ -109,12 +116,14 @@ pub use crate::machine::Backoff;
 pub use accept::{AcceptError, Acceptor, dial_forward};
 pub use agent::{Agent, AgentConfig, AgentController, AgentError, AgentRunner};
 pub use ask::{AnswerFuture, Ask, AskError, PendingAnswer};
+pub use bridge::{Bridge, BridgeConfig, BridgeController, BridgeError, BridgeRunner, BridgeState};
 pub use config::{ConfigError, ListenerConfig};
 pub use driver::Stream;
 pub use fleet::{Fleet, FleetController, FleetError, FleetRunner, TargetView};
 pub use gate::Gate;
 pub use handle::{AgentHandle, Stats};
 pub use handler::{Context, Handler};
+pub use handlers::Handlers;
 pub use hook::{AdmissionHook, Applicant, BoxFuture, Peer};
 pub use line::LinkState;
 pub use listener::{BindError, Listener, ListenerClosed};
@@ -123,6 +132,8 @@ pub use pool::{AgentView, ConnectionView, Pool, PoolConfig, PoolError, Request, 
 pub use publish::publish;
 pub use refusals::Refusals;
 pub use reporting::MetricsExport;
+#[cfg(feature = "testing")]
+pub use script::{Script, ScriptError, Scripted};
 pub use shared::Traffic;
 pub use side::{Report, Reports};
 pub use signal::shutdown_signal;

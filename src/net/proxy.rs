@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::machine::admission::{RegistrationRefusal, check_agent_id};
-use crate::machine::{CloseReason, Timestamp};
+use crate::machine::{CloseReason, Ending, Timestamp};
 use crate::session::{Grant, PendingRegistration, ProxySession, ProxySessionEvent};
 
 use super::accept::{AcceptError, Entry};
@@ -19,7 +19,8 @@ use super::handle::{AgentHandle, Connection, Identity};
 use super::hook::{Peer, Question, Task};
 use super::names::connection_id;
 use super::shared::{Core, Shared};
-use super::side::{Notice, Report, Slot};
+use super::side::{Notice, Report};
+use super::slot::Outcome;
 use super::sync::{Arc, oneshot, spawn, watch};
 
 /// Where a registered agent's handle goes.
@@ -284,12 +285,17 @@ impl Role for ProxyRole {
             }
             ProxySessionEvent::Opened => self.handle_opened(&core.session, now),
             ProxySessionEvent::Ended { exchange, ending } => {
+                let reason = match ending {
+                    Ending::Lost { .. } => core.session.close_reason().cloned(),
+                    Ending::Answered(_)
+                    | Ending::Expired
+                    | Ending::TimedOut
+                    | Ending::Cancelled { .. }
+                    | Ending::Refused => None,
+                };
                 // No slot: the caller has gone, and needs no telling.
-                if let Some(slot) = core.side.slots.get_mut(&exchange)
-                    && let Slot::Waiting(Some(waker)) = mem::replace(slot, Slot::Done(ending))
-                {
-                    wakers.push(waker);
-                }
+                let slot = core.side.slots.remove(&exchange);
+                wakers.extend(slot.and_then(|slot| slot.finish(Outcome { ending, reason })));
             }
             ProxySessionEvent::Health(health) => core.side.set_health(health, &mut self.notices),
             ProxySessionEvent::Metrics(report) => {
@@ -307,7 +313,7 @@ impl Role for ProxyRole {
         core.side.gate.settle(&core.session, wakers);
     }
 
-    fn act(&mut self, shared: &Arc<Shared<ProxySession>>) {
+    fn act(&mut self, shared: &Arc<Shared<ProxySession>>) -> usize {
         if !matches!(self.progress, Progress::Deciding(_)) {
             self.hook = None;
         }
@@ -343,6 +349,7 @@ impl Role for ProxyRole {
         if let Some(reason) = self.reason.take() {
             self.closed.send_replace(Some(reason));
         }
+        0
     }
 }
 

@@ -23,6 +23,13 @@ use super::refusals::Refusals;
 /// | `dialback_refusals_total` | counter | `cause` |
 ///
 /// The names are part of the public interface. An agent's series end with its entry in the pool.
+///
+/// ```
+/// # use dialback::net::{Listener, Pool, publish};
+/// # fn scrape(pool: &Pool, listener: &Listener) {
+/// publish(pool, Some(&listener.refusals()));
+/// # }
+/// ```
 pub fn publish(pool: &Pool, refusals: Option<&Refusals>) {
     for agent in pool.agents() {
         let id = &agent.agent_id;

@@ -19,6 +19,18 @@ const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What metrics an agent reports, and how often.
+///
+/// ```
+/// use std::time::Duration;
+/// use dialback::net::{Handlers, MetricsExport};
+/// use dialback::wire::{CounterMetric, MetricsReport};
+///
+/// let mut config = Handlers::new().config("waf");
+/// config.metrics = Some(MetricsExport::new(Duration::from_secs(15), || {
+///     let blocked = CounterMetric { name: "blocked".into(), value: 7, ..CounterMetric::default() };
+///     MetricsReport { counters: vec![blocked], ..MetricsReport::default() }
+/// }));
+/// ```
 #[derive(Clone)]
 pub struct MetricsExport {
     /// How often. Less than 10 ms is taken for 10 ms.

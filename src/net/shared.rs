@@ -133,6 +133,18 @@ pub(crate) struct Core<S: Drive> {
     driver: Option<Waker>,
 }
 
+impl<S: Drive> Core<S> {
+    /// Remembers whom a command wakes. Returns who is woken no more, to be dropped with the lock
+    /// free: nobody knows what hangs on it.
+    #[must_use]
+    pub(crate) fn register(&mut self, cx: &Context<'_>) -> Option<Waker> {
+        if self.driver.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            return None;
+        }
+        self.driver.replace(cx.waker().clone())
+    }
+}
+
 /// One connection, shared by its driver and its handles.
 pub(crate) struct Shared<S: Drive> {
     core: Mutex<Core<S>>,
@@ -153,17 +165,6 @@ impl<S: Drive> Shared<S> {
     /// For the driver, which needs no waking.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core<S>> {
         lock(&self.core)
-    }
-
-    /// Remembers whom a command wakes.
-    pub(crate) fn register(&self, cx: &Context<'_>) {
-        let mut core = self.lock();
-        if !core.driver.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            // The old waker is dropped with the lock free: nobody knows what hangs on it.
-            let old = core.driver.replace(cx.waker().clone());
-            drop(core);
-            drop(old);
-        }
     }
 
     /// Tells the gauge what a change of the session came to. Whoever changes it calls this before unlocking.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::task::Waker;
 
+use crate::machine::ExchangeId;
 use crate::machine::admission::RegistrationRefusal;
-use crate::machine::{Ending, ExchangeId};
 use crate::wire::{ConfigUpdateRequest, HealthState, HealthStatus, MetricsReport};
 
 use super::gate::Waiting;
+use super::slot::Slot;
 use super::sync::{Arc, broadcast, watch};
 
 /// Reports that wait for a reader.
@@ -26,6 +26,18 @@ pub enum Report {
 }
 
 /// An agent's reports, as they come.
+///
+/// ```
+/// # use dialback::net::{AgentHandle, Report};
+/// # async fn watch(agent: &AgentHandle) {
+/// let mut reports = agent.reports();
+/// while let Some(report) = reports.next().await {
+///     if let Report::Health(health) = report {
+///         println!("{}: {:?}", health.agent_id, health.state);
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Reports {
     receiver: Option<broadcast::Receiver<Report>>,
@@ -71,20 +83,11 @@ impl Notice {
     }
 }
 
-/// Where an exchange's caller waits.
-#[derive(Debug)]
-pub(crate) enum Slot {
-    /// Nothing has come yet.
-    Waiting(Option<Waker>),
-    /// Its end, not fetched yet.
-    Done(Ending<Vec<u8>>),
-}
-
 /// What lies beside a proxy's session.
 #[derive(Default)]
 pub(crate) struct ProxySide {
     /// The callers that wait, by exchange.
-    pub(crate) slots: BTreeMap<ExchangeId, Slot>,
+    pub(crate) slots: BTreeMap<ExchangeId, Arc<Slot>>,
     /// The agent's latest health.
     pub(crate) health: Option<Box<HealthStatus>>,
     /// Who watches it, if anybody does. Smaller than a queue of reports, of which a pool reads no other.

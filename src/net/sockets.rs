@@ -39,6 +39,18 @@ pub(super) async fn dial(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(io)
 }
 
+/// Looks `host:port` up and dials what is found, one address after the other.
+pub(super) async fn dial_host(place: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
+    for addr in tokio::net::lookup_host(place).await? {
+        match dial(addr).await {
+            Ok(io) => return Ok(io),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 fn tune(io: &TcpStream) -> io::Result<()> {
     // An event is asked about one at a time; waiting to fill a packet only delays it.
     io.set_nodelay(true)?;

@@ -34,6 +34,30 @@ impl Target {
         Self::with(addr.to_string(), move || super::sockets::dial(addr))
     }
 
+    /// A proxy that listens on TCP at `place`, a name and a port as in `proxy.example:9000`, which is
+    /// looked up whenever it is dialled.
+    pub fn tcp_host(place: impl Into<Arc<str>>) -> Self {
+        let place = place.into();
+        Self::with(place.to_string(), move || {
+            let place = Arc::clone(&place);
+            async move { super::sockets::dial_host(&place).await }
+        })
+    }
+
+    /// As [`Target::tls`], at a name and a port that are looked up whenever it is dialled.
+    ///
+    /// # Errors
+    /// What in `tls` or the name makes no sense.
+    #[cfg(feature = "tls")]
+    pub fn tls_host(
+        place: impl Into<Arc<str>>,
+        server_name: &str,
+        tls: &super::tls::TlsAgentConfig,
+    ) -> Result<Self, super::ConfigError> {
+        let (place, dialler) = (place.into(), super::tls::Dialler::new(server_name, tls)?);
+        Ok(Self::with(place.to_string(), move || dialler.clone().dial_host(Arc::clone(&place))))
+    }
+
     /// A proxy that listens for TLS; its name is the address. Its certificate must be valid for
     /// `server_name`, a DNS name or an IP address.
     ///

@@ -281,6 +281,11 @@ impl Dialler {
         let io = sockets::dial(addr).await?;
         self.tls.connect(self.name, io).await
     }
+
+    pub(super) async fn dial_host(self, place: Arc<str>) -> io::Result<client::TlsStream<TcpStream>> {
+        let io = sockets::dial_host(&place).await?;
+        self.tls.connect(self.name, io).await
+    }
 }
 
 #[cfg(test)]

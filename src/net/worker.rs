@@ -142,7 +142,8 @@ impl<H: Handler> Role for AgentRole<H> {
         }
     }
 
-    fn act(&mut self, shared: &Arc<Shared<AgentSession>>) {
+    fn act(&mut self, shared: &Arc<Shared<AgentSession>>) -> usize {
+        let mut handlers = 0_usize;
         for errand in std::mem::take(&mut self.errands) {
             match errand {
                 Errand::Decide(pending) => self.decide(shared, *pending),
@@ -153,7 +154,10 @@ impl<H: Handler> Role for AgentRole<H> {
                     guard(|| self.handler.on_opened(response.as_deref()));
                     self.crew.greet(shared);
                 }
-                Errand::Handle(receipt, cancelled) => self.spawn(shared, receipt, cancelled),
+                Errand::Handle(receipt, cancelled) => {
+                    handlers = handlers.saturating_add(1);
+                    self.spawn(shared, receipt, cancelled);
+                }
                 Errand::Cancel(cancelled, reason) => drop(cancelled.send_replace(Some(reason))),
                 Errand::Closed(reason) => {
                     tracing::info!(%reason, "connection closed");
@@ -161,6 +165,7 @@ impl<H: Handler> Role for AgentRole<H> {
                 }
             }
         }
+        handlers
     }
 }
 

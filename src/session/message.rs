@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::machine::{ExchangeId, SubmitError};
 use crate::wire::{
-    CorrelationId, EncodeError, Encoding, Event, EventKind, FrameType, HEADER_LEN, encode_message,
+    AnyEvent, CorrelationId, EncodeError, Encoding, EventKind, FrameType, HEADER_LEN, encode_message,
 };
 
 /// An event in the encoding of the connection it is meant for.
@@ -18,13 +18,13 @@ pub struct EncodedEvent {
 }
 
 impl EncodedEvent {
-    /// Encodes `event`.
+    /// Encodes `event`, one of a kind or an [`Event`](crate::wire::Event) of any.
     ///
     /// # Errors
     /// What the encoder says, for instance that an encoding was not compiled in.
-    pub fn new(event: &Event, encoding: Encoding) -> Result<Self, EncodeError> {
+    pub fn new<E: AnyEvent + ?Sized>(event: &E, encoding: Encoding) -> Result<Self, EncodeError> {
         let mut payload = Vec::new();
-        event.encode(encoding, &mut payload)?;
+        encoding.encode(event, &mut payload)?;
         Ok(Self { kind: event.kind(), id: event.correlation_id().clone(), encoding, payload })
     }
 

@@ -12,12 +12,28 @@
 //! 5. After `Closed`, the last event, write what is left in the buffer and drop the socket.
 //!
 //! No step must come before another; a call that is not needed does nothing.
+//!
+//! [`Endpoint`] adds to a session what drivers have in common beside their sockets: the bytes that
+//! the socket has not taken yet, and the orderly end of the stream. The guide `docs/embedding.md`
+//! builds a driver with it, step by step.
 
 mod agent;
+pub mod bridge;
+#[cfg(feature = "std")]
+mod clock;
+mod either;
+mod endpoint;
 mod message;
+mod outgoing;
 mod proxy;
+#[cfg(feature = "std")]
+mod sockets;
 
 pub use agent::{AgentSession, AgentSessionEvent, AgentSettings, PendingForward, Receipt};
+#[cfg(feature = "std")]
+pub use clock::Clock;
+pub use either::Session;
+pub use endpoint::Endpoint;
 pub use message::{EncodedAnswer, EncodedEvent, SendError};
 pub use proxy::{Grant, PendingRegistration, ProxySession, ProxySessionEvent, ProxySettings};
 

@@ -12,6 +12,8 @@
 pub mod fuzz;
 #[doc(hidden)]
 pub mod inner;
+#[doc(hidden)]
+pub mod json;
 mod link;
 pub mod oracle;
 mod pair;
@@ -20,7 +22,7 @@ mod rng;
 pub mod sim;
 
 pub use link::Link;
-pub use oracle::{Property, Violated};
+pub use oracle::{Property, Violated, demand};
 pub use pair::{Op, Pair, PairConfig};
 pub use rng::Rng;
 

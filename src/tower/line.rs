@@ -1,12 +1,12 @@
 //! The connection that a request's events go over.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::net::{AgentHandle, AnswerFuture, AskError, Pool, PoolError, Request};
+use crate::net::{AgentHandle, AskError, PendingAnswer, Pool, PoolError, Request};
 use crate::wire::{Answer, CorrelationId, Event, EventKind};
 
 /// Where connections come from.
@@ -49,13 +49,13 @@ impl Line {
         }
     }
 
-    /// Asks at once; nothing of it waits for a poll.
+    /// Asks at once: the event has its place before anybody polls.
     pub(super) fn ask(self: &Arc<Self>, event: Event, deadline: Option<Duration>) -> Asked {
         let mut ask = self.handle().ask(event);
         if let Some(deadline) = deadline {
             ask = ask.timeout(deadline);
         }
-        Asked { line: Arc::clone(self), answer: ask.into_future() }
+        Asked { line: Arc::clone(self), answer: ask.send().map_err(Some) }
     }
 }
 
@@ -63,14 +63,21 @@ impl Line {
 #[derive(Debug)]
 pub(super) struct Asked {
     line: Arc<Line>,
-    answer: AnswerFuture,
+    answer: Result<PendingAnswer, Option<AskError>>,
 }
 
 impl Future for Asked {
     type Output = Result<Answer, AskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = ready!(Pin::new(&mut self.answer).poll(cx));
+        let result = match &mut self.answer {
+            Ok(pending) => ready!(Pin::new(pending).poll(cx)),
+            Err(error) => match error.take() {
+                Some(error) => Err(error),
+                // Polled after its end.
+                None => return Poll::Pending,
+            },
+        };
         match &*self.line {
             Line::Direct(_) => {}
             Line::Pooled(request) => request.note(&result),

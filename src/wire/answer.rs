@@ -18,6 +18,15 @@ pub const PROTOCOL_VERSION: u32 = 2;
 ///
 /// As little as `{"version":2,"decision":"allow"}` can be read. A decision must be there: nothing is
 /// allowed by leaving it out (W-ANSWER-1).
+///
+/// ```
+/// use dialback::wire::{Answer, Block, HeaderOp};
+///
+/// let passes = Answer::allow().with_request_header(HeaderOp::set("x-user", "jane")).with_tag("vip");
+/// assert!(passes.is_allow());
+/// let stopped: Answer = Block::new(403).body("not here").into();
+/// assert!(!stopped.with_rule("942100").is_allow());
+/// ```
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Answer {
     /// The protocol version, 2.
@@ -159,6 +168,28 @@ impl Answer {
         self
     }
 
+    /// Adds a rule that matched to the audit notes.
+    #[must_use]
+    pub fn with_rule(mut self, id: impl Into<String>) -> Self {
+        self.audit.rule_ids.push(id.into());
+        self
+    }
+
+    /// Says in the audit notes how sure the agent is, from 0.0 to 1.0. What lies outside is moved to
+    /// the nearer end, and what is no number is left out.
+    #[must_use]
+    pub fn with_confidence(mut self, confidence: f32) -> Self {
+        self.audit.confidence = (!confidence.is_nan()).then(|| confidence.clamp(0.0, 1.0));
+        self
+    }
+
+    /// Tells the router something.
+    #[must_use]
+    pub fn with_routing(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.routing_metadata.insert(key.into(), value.into());
+        self
+    }
+
     /// Adds a reason code to the audit notes.
     #[must_use]
     pub fn with_reason_code(mut self, code: impl Into<String>) -> Self {
@@ -175,6 +206,16 @@ impl Answer {
 }
 
 /// A change to one piece of a body.
+///
+/// ```
+/// use dialback::wire::{Answer, BodyMutation, RequestBodyChunk};
+///
+/// fn without_secrets(chunk: &RequestBodyChunk) -> Answer {
+///     let text = String::from_utf8_lossy(&chunk.data).replace("secret", "******");
+///     Answer::allow().with_request_body(BodyMutation::replace(chunk.chunk_index, text.as_str()))
+/// }
+/// # without_secrets(&RequestBodyChunk::new("request-1", "a secret"));
+/// ```
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct BodyMutation {
     /// The new bytes: none leaves the piece as it is, empty ones drop it (W-MUT-1).
@@ -251,6 +292,18 @@ mod tests {
         assert!(answer.is_allow() && !Answer::redirect("/", 302).is_allow());
         let challenge = Answer::challenge("captcha", BTreeMap::new());
         assert!(json(&challenge).contains(r#"{"challenge":{"challenge_type":"captcha","params":{}}}"#));
+    }
+
+    #[test]
+    fn notes_and_routing_fill_their_fields() {
+        let answer = Answer::allow().with_rule("942100").with_confidence(7.0).with_routing("pool", "canary");
+        assert_eq!(
+            (&answer.audit.rule_ids[..], answer.audit.confidence),
+            (&["942100".into()][..], Some(1.0))
+        );
+        assert_eq!(answer.routing_metadata["pool"], "canary");
+        assert_eq!(Answer::allow().with_confidence(f32::NAN), Answer::allow());
+        assert_eq!(Answer::allow().with_confidence(f32::NEG_INFINITY).audit.confidence, Some(0.0));
     }
 
     #[test]

@@ -16,6 +16,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// In JSON they are standard base64 with padding (W-BODY-1). Text that is not that is an error and never taken
 /// for the bytes themselves. In MessagePack they are written as raw bytes, and read from raw bytes
 /// or from base64 text, since deployed proxies send both.
+///
+/// ```
+/// use dialback::wire::Body;
+///
+/// let body = Body::from("text");
+/// assert_eq!(body.len(), 4); // it is a slice of bytes
+/// assert_eq!(serde_json::to_string(&body)?, "\"dGV4dA==\"");
+/// assert!(serde_json::from_str::<Body>("\"not base64\"").is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Body(Vec<u8>);
 

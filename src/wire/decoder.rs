@@ -191,7 +191,7 @@ impl Decoder {
 }
 
 /// Where the frame at the front of `bytes` ends, once its length field is there.
-fn frame_end(bytes: &[u8], limit: u32) -> Result<Option<usize>, FrameError> {
+pub(crate) fn frame_end(bytes: &[u8], limit: u32) -> Result<Option<usize>, FrameError> {
     let Some(field) = bytes.first_chunk::<LENGTH_LEN>() else {
         return Ok(None);
     };

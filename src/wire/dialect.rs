@@ -72,6 +72,14 @@ impl fmt::Display for Dialect {
 ///
 /// `None` when it is neither, and when there are too few bytes to tell. Where frames are at hand,
 /// [`Dialect::of_frame`] does the same.
+///
+/// ```
+/// use dialback::wire::{Dialect, recognise};
+///
+/// // A length, and JSON with no type byte before it.
+/// assert_eq!(recognise(b"\x00\x00\x00\x02{}"), Some(Dialect::Elixir));
+/// assert_eq!(recognise(b"\x00\x00\x00\x03\x01{}"), None);
+/// ```
 #[must_use]
 pub fn recognise(first: &[u8]) -> Option<Dialect> {
     let (field, rest) = first.split_first_chunk::<4>()?;

@@ -49,6 +49,15 @@ impl From<FrameError> for EncodeError {
 /// # Errors
 ///
 /// [`FrameError::TooLarge`]; `out` is then as it was (P15).
+///
+/// ```
+/// use dialback::wire::{FrameError, FrameType, MAX_FRAME, encode_frame};
+///
+/// let mut out = Vec::new();
+/// encode_frame(FrameType::Pong, b"{}", MAX_FRAME, &mut out)?;
+/// assert_eq!(out, b"\x00\x00\x00\x03\x42{}");
+/// # Ok::<(), FrameError>(())
+/// ```
 pub fn encode_frame(
     kind: FrameType,
     payload: &[u8],

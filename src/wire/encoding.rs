@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::encoder::EncodeError;
+use super::json;
 
 /// The longest text kept of a decoding error, in bytes. The rest could be the peer's payload.
 const MAX_ERROR_TEXT: usize = 240;
@@ -75,7 +76,7 @@ impl Encoding {
     pub fn encode<T: Serialize + ?Sized>(self, message: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
         let written = match self {
-            Self::Json => write_json(message, out),
+            Self::Json => json::write(message, out).map_err(|error| error.to_string()),
             Self::MessagePack => write_messagepack(message, out, false),
             Self::MessagePackText => write_messagepack(message, out, true),
         };
@@ -94,7 +95,7 @@ impl Encoding {
     // Rule: W-ENC-3.
     pub fn decode<'de, T: Deserialize<'de>>(self, bytes: &'de [u8]) -> Result<T, DecodeError> {
         match self {
-            Self::Json => serde_json::from_slice(bytes).map_err(|error| DecodeError::new(&error)),
+            Self::Json => json::read(bytes).map_err(|error| DecodeError::new(&error)),
             Self::MessagePack | Self::MessagePackText => read_messagepack(bytes),
         }
     }
@@ -117,19 +118,6 @@ impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-#[cfg(feature = "std")]
-fn write_json<T: Serialize + ?Sized>(message: &T, out: &mut Vec<u8>) -> Result<(), String> {
-    serde_json::to_writer(out, message).map_err(|error| error.to_string())
-}
-
-// Without std the JSON writer has no way into a buffer that it does not own.
-#[cfg(not(feature = "std"))]
-fn write_json<T: Serialize + ?Sized>(message: &T, out: &mut Vec<u8>) -> Result<(), String> {
-    let bytes = serde_json::to_vec(message).map_err(|error| error.to_string())?;
-    out.extend_from_slice(&bytes);
-    Ok(())
 }
 
 #[cfg(feature = "msgpack")]

@@ -131,13 +131,41 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// A message that is an event: it has a kind, and it names the request it is about.
-pub trait EventMessage: Serialize {
-    /// Which kind of event this is.
+/// A message of one kind of event.
+pub trait EventMessage: AnyEvent {
+    /// Which kind.
     const KIND: EventKind;
+}
+
+/// An event of one kind or any: it has a kind, and it names the request it is about.
+///
+/// A reference to an event is one too, so that an event can be asked about without being given away.
+pub trait AnyEvent: Serialize {
+    /// Which kind of event this is.
+    fn kind(&self) -> EventKind;
 
     /// The id of the request that the event is about.
     fn correlation_id(&self) -> &CorrelationId;
+}
+
+impl<E: AnyEvent + ?Sized> AnyEvent for &E {
+    fn kind(&self) -> EventKind {
+        (**self).kind()
+    }
+
+    fn correlation_id(&self) -> &CorrelationId {
+        (**self).correlation_id()
+    }
+}
+
+impl AnyEvent for Event {
+    fn kind(&self) -> EventKind {
+        self.kind()
+    }
+
+    fn correlation_id(&self) -> &CorrelationId {
+        self.correlation_id()
+    }
 }
 
 macro_rules! events {
@@ -198,6 +226,15 @@ macro_rules! events {
                     Self::$name(event)
                 }
             }
+
+            /// Fails with the event itself if it is of another kind.
+            impl TryFrom<Event> for $name {
+                type Error = Event;
+
+                fn try_from(event: Event) -> Result<Self, Event> {
+                    if let Event::$name(event) = event { Ok(event) } else { Err(event) }
+                }
+            }
         )+
     };
 }
@@ -218,6 +255,12 @@ macro_rules! event_messages {
         $(
             impl EventMessage for $name {
                 const KIND: EventKind = EventKind::$name;
+            }
+
+            impl AnyEvent for $name {
+                fn kind(&self) -> EventKind {
+                    EventKind::$name
+                }
 
                 fn correlation_id(&self) -> &CorrelationId {
                     &self.correlation_id
@@ -239,6 +282,12 @@ event_messages! {
 
 impl EventMessage for RequestHeaders {
     const KIND: EventKind = EventKind::RequestHeaders;
+}
+
+impl AnyEvent for RequestHeaders {
+    fn kind(&self) -> EventKind {
+        EventKind::RequestHeaders
+    }
 
     fn correlation_id(&self) -> &CorrelationId {
         &self.metadata.correlation_id
@@ -252,7 +301,23 @@ impl Event {
     ///
     /// [`EncodeError`] when the event has no form in the encoding; `out` is then as it was.
     pub fn encode(&self, encoding: Encoding, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.reserve(self.room());
         encoding.encode(self, out)
+    }
+
+    /// Bytes that hold the payload of a usual event of this kind, in any encoding.
+    fn room(&self) -> usize {
+        /// What stands beside a body.
+        const BESIDE: usize = 256;
+        let body = match self {
+            Self::RequestHeaders(_) | Self::ResponseHeaders(_) => return 1024,
+            Self::RequestBodyChunk(chunk) => &chunk.data,
+            Self::ResponseBodyChunk(chunk) => &chunk.data,
+            Self::WebSocketFrame(frame) => &frame.data,
+            Self::RequestComplete(_) | Self::GuardrailInspect(_) | Self::Configure(_) => return BESIDE,
+        };
+        // As base64.
+        body.len().div_ceil(3).saturating_mul(4).saturating_add(BESIDE)
     }
 }
 
@@ -278,11 +343,20 @@ mod tests {
     #[test]
     fn an_event_knows_its_kind_and_id() {
         let event = Event::from(RequestHeaders::new("c", "GET", "/"));
-        assert_eq!(event.kind(), RequestHeaders::KIND);
+        assert_eq!(event.kind(), EventKind::RequestHeaders);
         assert_eq!(event.correlation_id().as_str(), "c");
         let event = Event::from(ResponseHeaders::new("d", 200));
         assert_eq!(event.kind(), EventKind::ResponseHeaders);
         assert_eq!(event.correlation_id().as_str(), "d");
+        let borrowed: &dyn Fn(&Event) -> EventKind = &|event| AnyEvent::kind(&event);
+        assert_eq!(borrowed(&event), EventKind::ResponseHeaders);
+    }
+
+    #[test]
+    fn an_event_of_another_kind_comes_back_whole() {
+        let event = Event::from(ResponseHeaders::new("d", 200));
+        assert_eq!(RequestHeaders::try_from(event.clone()), Err(event.clone()));
+        assert_eq!(ResponseHeaders::try_from(event), Ok(ResponseHeaders::new("d", 200)));
     }
 
     #[test]

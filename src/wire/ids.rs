@@ -5,8 +5,7 @@
 
 use core::fmt;
 
-use alloc::boxed::Box;
-use alloc::format;
+use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -17,7 +16,14 @@ use super::audit::{CORRELATION_ID, EXCHANGE_ID};
 use super::correlation::CorrelationId;
 use super::encoder::EncodeError;
 use super::encoding::{DecodeError, Encoding};
+use super::json;
 use super::lenient::Loose;
+
+/// The maps below the top in which an answer has its ids, each within the one before.
+pub(crate) const OF_AN_ANSWER: &[&str] = &["audit", "custom"];
+
+/// The map below the top in which an event may have its id.
+pub(crate) const OF_AN_EVENT: &[&str] = &["metadata"];
 
 /// The ids of an answer, out of `audit.custom`.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -45,12 +51,17 @@ pub struct EventIds {
 /// [`DecodeError`] when the payload is not one well-formed map. An id of another type is no error; it
 /// is absent.
 pub fn answer_ids(encoding: Encoding, payload: &[u8]) -> Result<AnswerIds, DecodeError> {
-    let Answer(found) = encoding.decode(payload)?;
-    let custom = found.inner.and_then(|audit| audit.inner);
-    Ok(custom.map_or_else(AnswerIds::default, |custom| AnswerIds {
-        correlation_id: custom.correlation_id,
-        exchange_id: custom.exchange_id,
-    }))
+    let Ids { correlation_id, exchange_id } = borrowed_answer_ids(encoding, payload)?;
+    Ok(AnswerIds { correlation_id: correlation_id.map(Cow::into_owned), exchange_id })
+}
+
+/// The same, out of the payload itself where it holds the text as it is.
+pub(crate) fn borrowed_answer_ids(encoding: Encoding, payload: &[u8]) -> Result<Ids<'_>, DecodeError> {
+    let found = match find(encoding, payload, OF_AN_ANSWER) {
+        Some(found) => found,
+        None => encoding.decode::<Answer<'_>>(payload)?.0,
+    };
+    Ok(found.last.unwrap_or_default())
 }
 
 /// The ids of an event.
@@ -59,14 +70,33 @@ pub fn answer_ids(encoding: Encoding, payload: &[u8]) -> Result<AnswerIds, Decod
 ///
 /// [`DecodeError`] when the payload is not one well-formed map. An id of another type is no error; it
 /// is absent.
+///
+/// ```
+/// use dialback::wire::{Encoding, event_ids};
+///
+/// let ids = event_ids(Encoding::Json, br#"{"body": {"large": true}, "correlation_id": "c-1"}"#)?;
+/// assert_eq!(ids.correlation_id.as_str(), "c-1");
+/// # Ok::<(), dialback::wire::DecodeError>(())
+/// ```
 pub fn event_ids(encoding: Encoding, payload: &[u8]) -> Result<EventIds, DecodeError> {
-    let Event(found) = encoding.decode(payload)?;
-    let top = found.correlation_id.filter(|id| !id.is_empty());
-    let id = top.or_else(|| found.inner.and_then(|metadata| metadata.correlation_id));
+    let Found { here, last } = match find(encoding, payload, OF_AN_EVENT) {
+        Some(found) => found,
+        None => encoding.decode::<Event<'_>>(payload)?.0,
+    };
+    let top = here.correlation_id.filter(|id| !id.is_empty());
+    let id = top.or_else(|| last.and_then(|metadata| metadata.correlation_id));
     Ok(EventIds {
-        correlation_id: id.map(CorrelationId::from).unwrap_or_default(),
-        exchange_id: found.exchange_id,
+        correlation_id: id.as_deref().map(CorrelationId::from).unwrap_or_default(),
+        exchange_id: here.exchange_id,
     })
+}
+
+/// What the readers below would find, where that is seen without them.
+fn find<'a>(encoding: Encoding, payload: &'a [u8], path: &[&str]) -> Option<Found<'a>> {
+    match encoding {
+        Encoding::Json => json::find_ids(payload, path),
+        Encoding::MessagePack | Encoding::MessagePackText => None,
+    }
 }
 
 /// Adds the field `exchange_id` at the end of the map that is encoded in `out` from `message_start`
@@ -96,9 +126,10 @@ pub fn append_exchange_id(
 fn splice_json(start: usize, out: &mut Vec<u8>, id: u64) -> Option<()> {
     let inside = out.get(start..)?.strip_prefix(b"{")?.strip_suffix(b"}")?;
     let comma = if inside.trim_ascii().is_empty() { "" } else { "," };
-    let field = format!("{comma}\"{EXCHANGE_ID}\":{id}}}");
     out.pop();
-    out.extend_from_slice(field.as_bytes());
+    for piece in [comma, "\"", EXCHANGE_ID, "\":", itoa::Buffer::new().format(id), "}"] {
+        out.extend_from_slice(piece.as_bytes());
+    }
     Some(())
 }
 
@@ -161,31 +192,43 @@ fn push_unsigned(out: &mut Vec<u8>, number: u64) {
     }
 }
 
-/// What stands in one map of the message, and in the map below it on the way to the ids.
-#[derive(Default)]
-struct Found {
-    correlation_id: Option<String>,
-    exchange_id: Option<u64>,
-    inner: Option<Box<Found>>,
+/// The ids that stand in one map of a message.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Ids<'a> {
+    /// The request, if it is told by a string.
+    pub(crate) correlation_id: Option<Cow<'a, str>>,
+    /// The exchange, if it is told by an unsigned integer.
+    pub(crate) exchange_id: Option<u64>,
 }
 
-struct Answer(Found);
+/// What stands in the first map of a path, and in the last, if that is another.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Found<'a> {
+    pub(super) here: Ids<'a>,
+    pub(super) last: Option<Ids<'a>>,
+}
 
-impl<'de> Deserialize<'de> for Answer {
+/// What an answer says of its ids.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Answer<'a>(pub(crate) Found<'a>);
+
+impl<'de> Deserialize<'de> for Answer<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        whole_message(deserializer, &["audit", "custom"]).map(Self)
+        whole_message(deserializer, OF_AN_ANSWER).map(Self)
     }
 }
 
-struct Event(Found);
+/// What an event says of its ids.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Event<'a>(pub(crate) Found<'a>);
 
-impl<'de> Deserialize<'de> for Event {
+impl<'de> Deserialize<'de> for Event<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        whole_message(deserializer, &["metadata"]).map(Self)
+        whole_message(deserializer, OF_AN_EVENT).map(Self)
     }
 }
 
-fn whole_message<'de, D>(deserializer: D, path: &[&str]) -> Result<Found, D::Error>
+fn whole_message<'de, D>(deserializer: D, path: &[&str]) -> Result<Found<'de>, D::Error>
 where
     D: Deserializer<'de>,
 {
@@ -199,7 +242,7 @@ struct Level<'p> {
 }
 
 impl<'de> DeserializeSeed<'de> for Level<'_> {
-    type Value = Option<Found>;
+    type Value = Option<Found<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -207,7 +250,7 @@ impl<'de> DeserializeSeed<'de> for Level<'_> {
 }
 
 impl<'de> Visitor<'de> for Level<'_> {
-    type Value = Option<Found>;
+    type Value = Option<Found<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
@@ -218,20 +261,22 @@ impl<'de> Visitor<'de> for Level<'_> {
         while let Some(key) = map.next_key_seed(KeySeed { level: self })? {
             match key {
                 Key::CorrelationId => {
-                    found.correlation_id = match map.next_value()? {
+                    found.here.correlation_id = match map.next_value()? {
                         Loose::Text(id) => Some(id),
                         Loose::Unsigned(_) | Loose::Tagged(_) | Loose::Other => None,
                     };
                 }
                 Key::ExchangeId => {
-                    found.exchange_id = match map.next_value()? {
+                    found.here.exchange_id = match map.next_value()? {
                         Loose::Unsigned(id) => Some(id),
                         Loose::Text(_) | Loose::Tagged(_) | Loose::Other => None,
                     };
                 }
                 Key::Inner => {
                     let path = self.path.get(1..).unwrap_or_default();
-                    found.inner = map.next_value_seed(Level { path })?.map(Box::new);
+                    let inner = map.next_value_seed(Level { path })?;
+                    found.last =
+                        inner.and_then(|inner| if path.is_empty() { Some(inner.here) } else { inner.last });
                 }
                 Key::Other => {
                     map.next_value::<IgnoredAny>()?;
@@ -337,6 +382,7 @@ impl Visitor<'_> for KeySeed<'_> {
 mod tests {
     use super::*;
     use crate::wire::Ping;
+    use alloc::format;
 
     fn answer(json: &str) -> (Option<String>, Option<u64>) {
         let ids = answer_ids(Encoding::Json, json.as_bytes()).unwrap();

@@ -4,7 +4,8 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use alloc::string::{String, ToString};
+use alloc::borrow::Cow;
+use alloc::string::ToString;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -63,15 +64,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spelling<T> {
 /// Any value: what it says where it is simple, and nothing where it is not. Reading it fails only
 /// on input that is not well-formed.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) enum Loose {
+pub(crate) enum Loose<'a> {
     Unsigned(u64),
-    Text(String),
+    Text(Cow<'a, str>),
     /// An object whose `type` is this text.
-    Tagged(String),
+    Tagged(Cow<'a, str>),
     Other,
 }
 
-impl<'de> Deserialize<'de> for Loose {
+impl<'de> Deserialize<'de> for Loose<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(LooseVisitor)
     }
@@ -80,58 +81,62 @@ impl<'de> Deserialize<'de> for Loose {
 struct LooseVisitor;
 
 impl<'de> Visitor<'de> for LooseVisitor {
-    type Value = Loose;
+    type Value = Loose<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Loose, E> {
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Loose<'de>, E> {
         Ok(Loose::Other)
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Loose, E> {
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Loose<'de>, E> {
         Ok(u64::try_from(number).map_or(Loose::Other, Loose::Unsigned))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Loose, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Loose<'de>, E> {
         Ok(Loose::Unsigned(number))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Loose, E> {
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Loose<'de>, E> {
         Ok(Loose::Other)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Loose, E> {
-        Ok(Loose::Text(text.to_string()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Loose<'de>, E> {
+        Ok(Loose::Text(Cow::Owned(text.to_string())))
     }
 
-    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Loose, E> {
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Loose<'de>, E> {
+        Ok(Loose::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Loose<'de>, E> {
         Ok(Loose::Other)
     }
 
-    fn visit_none<E: Error>(self) -> Result<Loose, E> {
+    fn visit_none<E: Error>(self) -> Result<Loose<'de>, E> {
         Ok(Loose::Other)
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Loose, E> {
+    fn visit_unit<E: Error>(self) -> Result<Loose<'de>, E> {
         Ok(Loose::Other)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Loose, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Loose<'de>, D::Error> {
         Loose::deserialize(deserializer)
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Loose, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Loose<'de>, D::Error> {
         IgnoredAny::deserialize(inner).map(|_| Loose::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Loose, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Loose<'de>, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Loose::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Loose, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Loose<'de>, A::Error> {
         let mut found = Loose::Other;
         while let Some(key) = map.next_key::<Loose>()? {
             let value = map.next_value::<Loose>()?;
@@ -151,7 +156,7 @@ mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
 
-    fn loose(json: &str) -> Loose {
+    fn loose(json: &str) -> Loose<'_> {
         serde_json::from_str(json).unwrap()
     }
 

@@ -40,11 +40,13 @@ pub mod frame;
 pub mod http;
 pub mod ids;
 pub mod inspection;
+pub(crate) mod json;
 mod lenient;
 pub mod metrics;
 pub mod registration;
 pub mod report;
 pub mod token;
+pub mod verdict;
 
 pub use answer::{Answer, BodyMutation, PROTOCOL_VERSION};
 pub use audit::Audit;
@@ -56,7 +58,7 @@ pub use decoder::Decoder;
 pub use dialect::{Dialect, recognise};
 pub use encoder::{EncodeError, encode_frame, encode_frame_with, encode_message};
 pub use encoding::{DecodeError, Encoding};
-pub use event::{Event, EventKind, EventMessage};
+pub use event::{AnyEvent, Event, EventKind, EventMessage};
 pub use forward::{ForwardRequest, ForwardResponse};
 pub use frame::{Frame, FrameError, FrameType, HEADER_LEN, Kind, MAX_FRAME, MAX_FRAME_BEFORE_REGISTRATION};
 pub use http::{
@@ -71,3 +73,4 @@ pub use report::{
     RuleDefinition,
 };
 pub use token::Token;
+pub use verdict::{Block, Challenge, Redirect};

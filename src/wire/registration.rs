@@ -15,6 +15,16 @@ use super::lenient::null_default;
 use super::token::Token;
 
 /// Agent to proxy, the first frame: who the agent is and what it can do (H-REG-1). Always JSON.
+///
+/// ```
+/// use dialback::wire::{Capabilities, EventKind, Registration};
+///
+/// let mut capabilities = Capabilities::new("waf", [EventKind::RequestHeaders, EventKind::RequestBodyChunk]);
+/// capabilities.limits.max_concurrency = 64;
+/// capabilities.features.cancellation = true;
+/// let registration = Registration { auth_token: Some("secret".into()), ..Registration::new(capabilities) };
+/// assert!(!format!("{registration:?}").contains("secret"));
+/// ```
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Registration {
     /// The protocol version, 2.

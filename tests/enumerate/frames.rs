@@ -3,7 +3,7 @@
 
 use dialback::wire::{Decoder, FrameError, MAX_FRAME};
 
-use crate::every;
+use super::every;
 
 /// What a reader makes of a stream.
 #[derive(Debug, Default, PartialEq)]

@@ -4,7 +4,7 @@
 use dialback::wire::{AnswerIds, Encoding, answer_ids, append_exchange_id, event_ids};
 use serde_json::Value;
 
-use crate::{bytes, every};
+use super::{bytes, every};
 
 /// What JSON is made of, and little else.
 const ALPHABET: &[u8] = br#"{}[]":,\a1-.e "#;

@@ -5,6 +5,7 @@
 
 mod frames;
 mod ids;
+mod json;
 mod words;
 
 /// Every string of exactly `length` letters of `alphabet`.

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use dialback::machine::Ending;
-use dialback::testing::{Property, Violated};
+use dialback::testing::{Property, Violated, demand};
 use dialback::wire::EventKind;
 
 use crate::scenario::Planned;
@@ -151,15 +151,6 @@ pub struct Books {
     pub budget: u8,
     /// Whether a forged answer or Cancel has been put in: from there on the agent's answers need not be what they seem.
     pub forged: bool,
-}
-
-/// Fails with `property` unless `holds`.
-pub(super) fn demand(
-    holds: bool,
-    property: Property,
-    detail: impl FnOnce() -> String,
-) -> Result<(), Violated> {
-    if holds { Ok(()) } else { Err(Violated { property, detail: detail() }) }
 }
 
 impl Books {

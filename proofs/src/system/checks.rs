@@ -1,12 +1,12 @@
 //! What must hold in every state, and in every state that is left for ever.
 
 use dialback::machine::{ConnectionState, ExchangeId, Shut};
-use dialback::testing::{Property, Violated};
+use dialback::testing::{Property, Violated, demand};
 use dialback::wire::CancelReason;
 
 use crate::scenario::Scenario;
 
-use super::books::{AtAgent, demand};
+use super::books::AtAgent;
 use super::{Sight, Sights, Sys};
 
 impl Sys {

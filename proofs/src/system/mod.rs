@@ -17,13 +17,13 @@ use dialback::machine::{
     AgentConnection, AgentEvent, Backlog, ConnectionState, ExchangeId, FromAgent, FromProxy, ProxyConnection,
     ProxyEvent, Submission, Timestamp,
 };
-use dialback::testing::{Property, Violated};
+use dialback::testing::{Property, Violated, demand};
 use dialback::wire::{CancelReason, FlowAction, FrameType};
 
 use crate::scenario::{Dialled, Injection, Scenario};
 
 pub use action::Action;
-use books::{AtAgent, Books, FOREIGN, demand};
+use books::{AtAgent, Books, FOREIGN};
 pub use sight::{Sight, Sights};
 pub use stream::{Flowing, Stream};
 

@@ -1,12 +1,12 @@
 //! What reaches the machines from the streams.
 
 use dialback::machine::{FromAgent, FromProxy, Matching};
-use dialback::testing::{Property, Violated};
+use dialback::testing::{Property, Violated, demand};
 use dialback::wire::FlowAction;
 
 use crate::scenario::Scenario;
 
-use super::books::{AtAgent, demand};
+use super::books::AtAgent;
 use super::stream::Read;
 use super::{Sights, Sys, number};
 

@@ -1,11 +1,11 @@
 //! What the drivers put into the streams.
 
 use dialback::machine::{ConnectionState, FromAgent, FromProxy, Matching, Refusal, ToAgent, ToProxy};
-use dialback::testing::{Property, Violated};
+use dialback::testing::{Property, Violated, demand};
 
 use crate::scenario::Scenario;
 
-use super::books::{Books, UNSEEN, demand};
+use super::books::{Books, UNSEEN};
 use super::{Sight, Sights, Sys, YES, number};
 
 /// A handshake's answer as the peer reads it.

@@ -24,6 +24,27 @@ impl<P: Payload> ProxyConnection<P> {
         }
     }
 
+    /// Takes an answer: what [`Self::handle_frame`] does with a [`FromAgent::Answer`], for a caller
+    /// that has the correlation id as text and would own it for this alone.
+    pub fn handle_answer(
+        &mut self,
+        id: Option<&str>,
+        exchange: Option<ExchangeId>,
+        payload: P,
+        now: Timestamp,
+    ) {
+        match &self.state {
+            State::Open(_) => {
+                *self.clock = now;
+                self.match_answer(id, exchange, payload, now);
+            }
+            State::Opening(_) | State::Closed(_) => {
+                let id = id.map(CorrelationId::from);
+                self.handle_frame(FromAgent::Answer { id, exchange, payload }, now);
+            }
+        }
+    }
+
     /// Bytes came. `mid_frame`: they end within a frame; `completed`: they completed one.
     pub fn handle_progress(&mut self, mid_frame: bool, completed: bool, now: Timestamp) {
         *self.clock = now;
@@ -134,7 +155,9 @@ impl<P: Payload> ProxyConnection<P> {
 
     pub(super) fn handle_open_frame(&mut self, frame: FromAgent<P>, now: Timestamp) {
         match frame {
-            FromAgent::Answer { id, exchange, payload } => self.handle_answer(id, exchange, payload, now),
+            FromAgent::Answer { id, exchange, payload } => {
+                self.match_answer(id.as_ref().map(CorrelationId::as_str), exchange, payload, now);
+            }
             FromAgent::Flow { id, action } => self.handle_flow(id.as_ref(), action),
             FromAgent::Health { draining, payload } => {
                 self.events.push_back(ProxyEvent::Health(payload));
@@ -170,14 +193,8 @@ impl<P: Payload> ProxyConnection<P> {
     }
 
     // Rule: X-MATCH-3.
-    pub(super) fn handle_answer(
-        &mut self,
-        id: Option<CorrelationId>,
-        exchange: Option<ExchangeId>,
-        payload: P,
-        now: Timestamp,
-    ) {
-        let found = self.open().and_then(|open| open.correlation.find(id.as_ref(), exchange));
+    fn match_answer(&mut self, id: Option<&str>, exchange: Option<ExchangeId>, payload: P, now: Timestamp) {
+        let found = self.open().and_then(|open| open.correlation.find(id, exchange));
         let matched = match found {
             Some(exchange) => {
                 match self.apply(exchange, Fact::Answered, CancelReason::Manual, Some(payload), now) {

@@ -40,6 +40,21 @@ impl Default for PoolConfig {
 }
 
 /// Connected agents, by id. Cheap to clone.
+///
+/// ```
+/// use dialback::net::{Pool, PoolConfig};
+/// use dialback::wire::{EventKind, RequestBodyChunk, RequestHeaders};
+///
+/// # async fn ask(pool: &Pool) -> Result<(), Box<dyn std::error::Error>> {
+/// // All events of a request go to the connection that it began on.
+/// let kinds = [EventKind::RequestHeaders, EventKind::RequestBodyChunk];
+/// let request = pool.begin("waf", "request-1", &kinds)?;
+/// let headers = request.ask(RequestHeaders::new("request-1", "POST", "/upload")).await?;
+/// let chunk = request.ask(RequestBodyChunk::new("request-1", "a=b")).await?;
+/// # drop((headers, chunk));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Pool {
     inner: Arc<Inner>,

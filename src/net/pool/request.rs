@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::machine::SubmitError;
 use crate::machine::registry::{HealthLimits, Sign};
-use crate::wire::{Answer, CorrelationId, Event};
+use crate::wire::{Answer, AnyEvent, CorrelationId};
 
 use super::super::ask::{AnswerFuture, Ask, AskError};
 use super::super::clock::Clock;
@@ -36,7 +36,7 @@ impl Request {
     }
 
     /// Prepares to ask about an event of this request.
-    pub fn ask(&self, event: impl Into<Event>) -> RequestAsk<'_> {
+    pub fn ask(&self, event: impl AnyEvent) -> RequestAsk<'_> {
         RequestAsk { request: self, ask: self.member.handle.ask(event) }
     }
 
@@ -86,11 +86,12 @@ impl<'a> IntoFuture for RequestAsk<'a> {
     type IntoFuture = RequestAnswer<'a>;
 
     fn into_future(self) -> RequestAnswer<'a> {
-        let given = self.ask.correlation_id();
-        let state = if *given == self.request.id {
-            Ok(self.ask.into_future())
-        } else {
-            Err(Some(AskError::WrongRequest { given: given.clone(), wanted: self.request.id.clone() }))
+        let wanted = &self.request.id;
+        let state = match self.ask.correlation_id() {
+            Some(given) if given != wanted => {
+                Err(Some(AskError::WrongRequest { given: given.clone(), wanted: wanted.clone() }))
+            }
+            Some(_) | None => Ok(self.ask.into_future()),
         };
         RequestAnswer { request: self.request, state }
     }

@@ -34,6 +34,28 @@ enum Peer {
 }
 
 /// The agent's end of one connection: bytes in, bytes out, no I/O.
+///
+/// ```
+/// use dialback::machine::Timestamp;
+/// use dialback::session::{AgentSession, AgentSessionEvent};
+/// use dialback::wire::{Answer, Event};
+///
+/// /// What an agent does when its connection to a proxy has something to tell.
+/// fn act(session: &mut AgentSession, now: Timestamp) -> Result<(), Box<dyn std::error::Error>> {
+///     while let Some(event) = session.poll_event() {
+///         if let AgentSessionEvent::Event(receipt) = event {
+///             let answer = match receipt.event() {
+///                 Ok(Event::RequestHeaders(request)) if request.uri == "/" => Answer::allow(),
+///                 Ok(_) => Answer::block(403),
+///                 // What can't be read must be answered all the same.
+///                 Err(_) => Answer::block(500),
+///             };
+///             session.answer(receipt.encode(answer)?, now)?;
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentSession {
     settings: AgentSettings,

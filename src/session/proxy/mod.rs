@@ -11,8 +11,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::machine::{
-    Backlog, CloseReason, ConnectionState, FromAgent, Histogram, Matching, ProxyConnection, ProxyEvent,
-    ProxyLatency, ProxyStats, Refusal, Shut, Tally, Terms, Timestamp, Violation, handshake::Stage,
+    Backlog, CloseReason, ConnectionState, ExchangeId, FromAgent, Histogram, Matching, ProxyConnection,
+    ProxyEvent, ProxyLatency, ProxyStats, Refusal, Shut, Tally, Terms, Timestamp, Violation,
+    handshake::Stage,
 };
 use crate::wire::{
     Capabilities, Decoder, EncodeError, Encoding, EventKind, ForwardRequest, ForwardResponse, FrameType,
@@ -22,7 +23,7 @@ use crate::wire::{
 use super::Intake;
 use super::message::{bounded, supported};
 pub use event::{Grant, PendingRegistration, ProxySessionEvent};
-use read::{Opening, read_frame, read_opening};
+use read::{Incoming, read_frame, read_opening};
 pub use settings::ProxySettings;
 
 /// Room that an exchange id takes in an event: its name, its quotes, twenty digits.
@@ -38,6 +39,32 @@ enum Peer {
 }
 
 /// The proxy's end of one connection: bytes in, bytes out, no I/O.
+///
+/// ```
+/// use std::time::Duration;
+/// use dialback::machine::{Patience, Timestamp};
+/// use dialback::session::{EncodedEvent, Grant, ProxySession, ProxySessionEvent};
+/// use dialback::wire::RequestHeaders;
+///
+/// /// What a proxy does when its connection to an agent has something to tell.
+/// fn act(session: &mut ProxySession, now: Timestamp) -> Result<(), Box<dyn std::error::Error>> {
+///     while let Some(event) = session.poll_event() {
+///         match event {
+///             ProxySessionEvent::Registration(pending) => {
+///                 let grant = Grant { connection_id: "c-1".into() };
+///                 session.accept_registration(*pending, grant, now)?;
+///             }
+///             ProxySessionEvent::Opened => {
+///                 let question = RequestHeaders::new("request-1", "GET", "/").into();
+///                 let event = EncodedEvent::new(&question, session.encoding())?;
+///                 session.submit(event, now.after(Duration::from_secs(1)), Patience::Wait, now)?;
+///             }
+///             other => println!("{other:?}"),
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProxySession {
     settings: ProxySettings,
@@ -220,8 +247,12 @@ impl ProxySession {
                 None => Ok(read_frame(self.encoding, frame)),
             };
             match outcome {
-                Ok(Opening::Frame(frame)) => self.machine.handle_frame(frame, now),
-                Ok(Opening::Answer(response)) => self.handle_response(*response, now),
+                Ok(Incoming::Frame(frame)) => self.machine.handle_frame(frame, now),
+                Ok(Incoming::Response(response)) => self.handle_response(*response, now),
+                Ok(Incoming::Answer { ids, payload }) => {
+                    let (id, exchange) = (ids.correlation_id.as_deref(), ids.exchange_id.map(ExchangeId));
+                    self.machine.handle_answer(id, exchange, payload.to_vec(), now);
+                }
                 Err(violation) => self.machine.handle_violation(violation),
             }
         }

@@ -5,23 +5,34 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::machine::handshake::Stage;
-use crate::machine::{ExchangeId, FromAgent, Refusal, Violation};
+use crate::machine::{FromAgent, Refusal, Violation};
 use crate::session::{misplaced, read_handshake};
+use crate::wire::ids::{Ids, borrowed_answer_ids};
 use crate::wire::{
-    ConfigUpdateRequest, CorrelationId, Dialect, Encoding, FlowControl, ForwardResponse, Frame, FrameType,
-    HealthState, HealthStatus, Kind, MetricsReport, answer_ids,
+    ConfigUpdateRequest, Dialect, Encoding, FlowControl, ForwardResponse, Frame, FrameType, HealthState,
+    HealthStatus, Kind, MetricsReport,
 };
 
 use super::Peer;
 
-/// What an opening frame holds for the machine.
-pub(super) enum Opening {
+/// What a frame holds for the machine.
+pub(super) enum Incoming<'a> {
     Frame(FromAgent<Vec<u8>>),
-    Answer(Box<ForwardResponse>),
+    /// The agent's answer to our forward handshake.
+    Response(Box<ForwardResponse>),
+    /// A verdict on an event, still in the buffer that it came in.
+    Answer {
+        ids: Ids<'a>,
+        payload: &'a [u8],
+    },
 }
 
 /// Reads a frame that comes during the handshake.
-pub(super) fn read_opening(stage: Stage, frame: Frame<'_>, peer: &mut Peer) -> Result<Opening, Violation> {
+pub(super) fn read_opening<'a>(
+    stage: Stage,
+    frame: Frame<'a>,
+    peer: &mut Peer,
+) -> Result<Incoming<'a>, Violation> {
     match (stage, frame.kind, peer) {
         (Stage::AwaitingOffer, Kind::Known(FrameType::HandshakeRequest), Peer::Dialled(slot)) => {
             // A foreign registration may well parse, and would then be an agent without events.
@@ -29,10 +40,10 @@ pub(super) fn read_opening(stage: Stage, frame: Frame<'_>, peer: &mut Peer) -> R
                 return Err(Violation::Foreign(dialect));
             }
             *slot = Some(Box::new(read_handshake(FrameType::HandshakeRequest, frame.payload)?));
-            Ok(Opening::Frame(FromAgent::Offer(Vec::new())))
+            Ok(Incoming::Frame(FromAgent::Offer(Vec::new())))
         }
         (Stage::AwaitingAnswer, Kind::Known(FrameType::HandshakeResponse), _) => {
-            Ok(Opening::Answer(Box::new(read_handshake(FrameType::HandshakeResponse, frame.payload)?)))
+            Ok(Incoming::Response(Box::new(read_handshake(FrameType::HandshakeResponse, frame.payload)?)))
         }
         _ => Err(misplaced(&frame)),
     }
@@ -40,18 +51,17 @@ pub(super) fn read_opening(stage: Stage, frame: Frame<'_>, peer: &mut Peer) -> R
 
 /// Reads a frame on an open connection.
 // Rule: X-READ-2.
-pub(super) fn read_frame(encoding: Encoding, frame: Frame<'_>) -> Opening {
+pub(super) fn read_frame(encoding: Encoding, frame: Frame<'_>) -> Incoming<'_> {
     let payload = frame.payload;
     let known = match frame.kind {
         Kind::Known(known) => known,
-        Kind::Unknown(byte) => return Opening::Frame(FromAgent::Unknown(byte)),
+        Kind::Unknown(byte) => return Incoming::Frame(FromAgent::Unknown(byte)),
     };
     let read = match known {
-        FrameType::AgentResponse => answer_ids(encoding, payload).ok().map(|ids| FromAgent::Answer {
-            id: ids.correlation_id.map(CorrelationId::from),
-            exchange: ids.exchange_id.map(ExchangeId),
-            payload: payload.to_vec(),
-        }),
+        FrameType::AgentResponse => match borrowed_answer_ids(encoding, payload) {
+            Ok(ids) => return Incoming::Answer { ids, payload },
+            Err(_) => None,
+        },
         FrameType::FlowControl => encoding
             .decode::<FlowControl>(payload)
             .ok()
@@ -82,5 +92,5 @@ pub(super) fn read_frame(encoding: Encoding, frame: Frame<'_>) -> Opening {
         | FrameType::Configure
         | FrameType::Cancel => Some(FromAgent::WrongDirection(known)),
     };
-    Opening::Frame(read.unwrap_or(FromAgent::Unreadable(known)))
+    Incoming::Frame(read.unwrap_or(FromAgent::Unreadable(known)))
 }

@@ -7,7 +7,7 @@ use crate::machine::admission::RegistrationRefusal;
 use crate::machine::{CloseReason, ToAgent};
 use crate::wire::{
     Cancel, EncodeError, Encoding, FrameType, Ping, RegistrationResponse, append_exchange_id, encode_frame,
-    encode_message,
+    encode_frame_with, encode_message,
 };
 
 use super::ProxySession;
@@ -26,11 +26,15 @@ impl ProxySession {
                 let response = RegistrationResponse { error: Some(words), retry_after_ms, ..self.response() };
                 encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, limit, out)?;
             }
-            ToAgent::Event { kind, exchange, mut payload, .. } => {
-                if let Some(exchange) = exchange {
-                    append_exchange_id(encoding, 0, &mut payload, exchange.0)?;
-                }
-                encode_frame(kind.frame_type(), &payload, limit, out)?;
+            ToAgent::Event { kind, exchange, payload, .. } => {
+                encode_frame_with(kind.frame_type(), limit, out, |out| {
+                    let start = out.len();
+                    out.extend_from_slice(&payload);
+                    match exchange {
+                        Some(exchange) => append_exchange_id(encoding, start, out, exchange.0),
+                        None => Ok(()),
+                    }
+                })?;
             }
             ToAgent::Cancel { id, exchange, reason } => {
                 let exchange_id = exchange.map(|exchange| exchange.0);

@@ -20,7 +20,7 @@ use crate::wire::{Capabilities, Encoding, EventKind, Registration};
 use super::feed::frame;
 use super::input::Input;
 use super::payload::payload;
-use super::{Failure, Outcome, ensure};
+use super::{Failure, Outcome, ensure, ensure_bounded};
 
 /// As many operations as a run has at most.
 const MOST_OPS: usize = 40;
@@ -194,8 +194,8 @@ impl Harness {
         }
         ensure(copy.is_like(&self.end), || "another cut of the bytes made another session".to_string())?;
         self.received = self.received.saturating_add(bytes.len());
-        let (held, most) = (self.end.capacity(), self.received.saturating_mul(2).saturating_add(1024));
-        ensure(held <= most, || format!("{held} bytes held of {} received", self.received))?;
+        let held = self.end.capacity();
+        ensure_bounded(held, self.received)?;
         // Half a frame in the decoder, and as much again behind an offer that is being decided.
         let bound = self.limit.saturating_mul(4).saturating_add(9 * 1024);
         let opening = self.end.state() == ConnectionState::Opening;

@@ -12,6 +12,7 @@ mod feed;
 mod handshake;
 mod ids;
 mod input;
+mod json;
 mod pair;
 mod payload;
 mod proxy;
@@ -19,6 +20,7 @@ mod readers;
 mod reference;
 mod seeds;
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
@@ -27,6 +29,7 @@ pub use corpus::{Inputs, inputs, pack};
 pub use decoder::decoder;
 pub use handshake::handshake;
 pub use ids::ids;
+pub use json::json;
 pub use pair::pair;
 pub use proxy::proxy;
 pub use readers::readers;
@@ -34,6 +37,7 @@ pub use reference::reference;
 pub use seeds::{Seed, seeds};
 
 use super::oracle::Violated;
+use crate::machine::Timestamp;
 
 /// What a fuzzer found wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,17 @@ fn ensure(holds: bool, text: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(Failure(text())) }
 }
 
+/// Fails if a session that got `received` bytes holds more than it may for them.
+fn ensure_bounded(held: usize, received: usize) -> Outcome {
+    let most = received.saturating_mul(2).saturating_add(1024);
+    ensure(held <= most, || format!("{held} bytes held of {received} received"))
+}
+
+/// Fails if a session that was told the time `now` still asks for an earlier one.
+fn ensure_caught_up(due: Option<Timestamp>, now: Timestamp) -> Outcome {
+    ensure(due.is_none_or(|due| due > now), || format!("still due at {due:?}, now {now}"))
+}
+
 /// One thing to fuzz.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -71,11 +86,12 @@ pub struct Target {
 }
 
 /// Everything there is to fuzz.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "decoder", check: decoder },
     Target { name: "reference", check: reference },
     Target { name: "readers", check: readers },
     Target { name: "ids", check: ids },
+    Target { name: "json", check: json },
     Target { name: "handshake", check: handshake },
     Target { name: "proxy", check: proxy },
     Target { name: "agent", check: agent },

@@ -10,6 +10,13 @@ use super::input::Input;
 /// As many operations as a run has at most.
 const MOST_OPS: usize = 60;
 
+/// What the longest segment has at least, in bytes. The fuzzer is led to long runs of short segments,
+/// each of which is looked at on clones; cuts byte by byte are for the other targets.
+const SHORTEST_LIMIT: usize = 24;
+
+/// As long as one wait or deadline may be, in microseconds: past every silence that a session puts up with.
+const LONGEST: u64 = 40_000_000;
+
 /// A pair, and what happens to it, ended by a fair drain.
 ///
 /// # Errors
@@ -39,12 +46,12 @@ fn config(input: &mut Input<'_>) -> PairConfig {
         owed: input.below(5).saturating_add(1),
         running: input.below(4).saturating_add(1),
         max_delay: u64::from(input.byte()).saturating_mul(20),
-        max_segment: usize::from(input.byte()).saturating_add(1),
+        max_segment: usize::from(input.byte()).saturating_add(SHORTEST_LIMIT),
     }
 }
 
 fn short(input: &mut Input<'_>) -> u32 {
-    u32::try_from(input.micros()).unwrap_or(u32::MAX)
+    u32::try_from(input.micros().min(LONGEST)).unwrap_or(u32::MAX)
 }
 
 fn op(input: &mut Input<'_>) -> Op {

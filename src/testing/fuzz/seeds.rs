@@ -48,6 +48,9 @@ fn of_frame(frame: &[u8], seeds: &mut Vec<Seed>) {
         push("readers", &[&[*reader, 0, 0], payload]);
         push("readers", &[&[*reader, 2, 0], &packed]);
     }
+    for reader in [json_reader_of(kind), Some(19), Some(20), Some(21)].into_iter().flatten() {
+        push("json", &[&[reader, 0], payload]);
+    }
     let event = if kind == FrameType::AgentResponse.to_byte() { 0 } else { 2 };
     push("ids", &[&[event], &[0; 9], payload]);
     push("ids", &[&[event | 1], &[0; 9], &packed]);
@@ -100,4 +103,27 @@ fn readers_of(kind: u8) -> &'static [u8] {
         Some(FrameType::HandshakeResponse) => &[15, 17],
         None => &[],
     }
+}
+
+/// The number under which `json` knows the message of a frame.
+fn json_reader_of(kind: u8) -> Option<u8> {
+    Some(match FrameType::from_byte(kind)? {
+        FrameType::AgentResponse => 0,
+        FrameType::RequestHeaders => 1,
+        FrameType::RequestBodyChunk => 2,
+        FrameType::ResponseHeaders => 3,
+        FrameType::ResponseBodyChunk => 4,
+        FrameType::RequestComplete => 5,
+        FrameType::WebSocketFrame => 6,
+        FrameType::GuardrailInspect => 7,
+        FrameType::Configure => 8,
+        FrameType::Cancel => 9,
+        FrameType::FlowControl => 10,
+        FrameType::HealthStatus => 11,
+        FrameType::ConfigUpdateRequest => 12,
+        FrameType::Ping | FrameType::Pong => 13,
+        FrameType::HandshakeRequest => 14,
+        FrameType::HandshakeResponse => 15,
+        FrameType::MetricsReport => 18,
+    })
 }

@@ -64,10 +64,9 @@ impl fmt::Display for Violated {
 impl core::error::Error for Violated {}
 
 /// Fails with `property` unless `holds`.
-pub(super) fn demand(
-    holds: bool,
-    property: Property,
-    detail: impl FnOnce() -> String,
-) -> Result<(), Violated> {
+///
+/// # Errors
+/// What `detail` says, if `holds` is false.
+pub fn demand(holds: bool, property: Property, detail: impl FnOnce() -> String) -> Result<(), Violated> {
     if holds { Ok(()) } else { Err(Violated { property, detail: detail() }) }
 }

@@ -2,6 +2,7 @@
 //! process, and the events that it is asked about.
 
 pub mod agent;
+pub mod bridged;
 pub mod events;
 pub mod ours;
 pub mod proxy;

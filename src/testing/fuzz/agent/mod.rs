@@ -19,7 +19,7 @@ use super::feed::{Feed, frame};
 use super::input::Input;
 use super::payload::payload;
 use super::proxy::REQUESTS;
-use super::{Failure, Outcome, ensure};
+use super::{Failure, Outcome, ensure, ensure_bounded, ensure_caught_up};
 use book::Book;
 
 /// As many operations as a run has at most.
@@ -227,9 +227,7 @@ impl Harness {
             }
             ensure(*copy == self.session, || "another cut of the bytes made another session".to_string())?;
         }
-        let (held, most) =
-            (self.session.buffered_capacity(), self.received.saturating_mul(2).saturating_add(1024));
-        ensure(held <= most, || format!("{held} bytes held of {} received", self.received))
+        ensure_bounded(self.session.buffered_capacity(), self.received)
     }
 
     // ---- the application ----
@@ -271,8 +269,7 @@ impl Harness {
             self.session.handle_timeout(self.now);
             self.look()?;
         }
-        let due = self.session.poll_timeout();
-        ensure(due.is_none_or(|due| due > until), || format!("still due at {due:?}, now {until}"))?;
+        ensure_caught_up(self.session.poll_timeout(), until)?;
         self.now = until;
         Ok(())
     }

@@ -1,0 +1,6 @@
+//! The command line, each command as a process of its own.
+
+mod conversation;
+mod decode;
+mod tool;
+mod words;

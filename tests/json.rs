@@ -1,0 +1,280 @@
+//! JSON as this crate reads and writes it, held against `serde_json` under generated input (P10): the same
+//! messages, the same bytes, the same errors.
+
+// A failed expectation is what a test is for.
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod generate;
+
+use std::fmt::Debug;
+
+use dialback::testing::fuzz;
+use dialback::testing::json::{
+    Kinds, Many, Name, Newtype, Nothing, alike, all_kinds_alike, read_alike, write_alike,
+};
+use dialback::wire::*;
+use generate::*;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+/// A message is written the same, and its text read the same, by the quick reader too unless it has to leave
+/// that to the other.
+fn same<T>(message: &T) -> bool
+where
+    T: for<'de> Deserialize<'de> + Serialize + PartialEq + Debug,
+{
+    write_alike(message).unwrap();
+    alike::<T>(&serde_json::to_vec(message).unwrap()).unwrap()
+}
+
+fn kinds() -> impl Strategy<Value = Kinds> {
+    let name = prop_oneof![Just(Name::Audit), Just(Name::CorrelationId)];
+    let many =
+        (any::<(char, bool)>(), option::of(Just(Nothing)), any::<i64>(), btree_map("r[a-z]", value(), 0..2))
+            .prop_map(|(tags, data, status, rest)| Many { tags, data, status, rest });
+    let float = prop_oneof![any::<f64>(), (-9..9).prop_map(f64::from)];
+    let leaf = prop_oneof![
+        Just(Kinds::Allow),
+        (any::<i8>(), option::of(-1.0_f32..1.0)).prop_map(|(a, b)| Kinds::Redirect(a, b)),
+        (option::of(name.clone()), option::of(many))
+            .prop_map(|(status, body)| Kinds::Challenge { status, body }),
+        value().prop_map(Kinds::Custom),
+        btree_map(name, float.prop_map(Newtype), 0..3).prop_map(Kinds::Metadata),
+    ];
+    leaf.prop_recursive(3, 3, 1, |inner| inner.prop_map(|inner| Kinds::Block(Box::new(inner))))
+}
+
+/// JSON with white space anywhere, escapes in any spelling, keys twice, numbers of every spelling.
+fn text_of_a_value() -> impl Strategy<Value = String> {
+    let space = "[ \n\t\r]{0,2}";
+    let string = prop_oneof![
+        4 => "\"[a-z_]{0,20}\"",
+        2 => "\"([ -!#-\\[\\]-~é☃𝄞\u{7f}\u{80}]{0,9}|\\\\[\"\\\\/bfnrt]|\\\\u[0-9a-fA-F]{4}){0,4}\"",
+        1 => "\"(\\\\ud83d\\\\ude00|\\\\ud800|\\\\udc00|\\\\u00e9|[\u{0}-\u{1f}]|\\\\x|\\\\){0,2}\"",
+    ];
+    let number = prop_oneof![
+        3 => "(0|[1-9][0-9]{0,21})",
+        1 => "-?(0|[1-9][0-9]{0,21})(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,3})?",
+        1 => "[-+.eE0-9]{1,5}",
+        1 => any::<u64>().prop_map(|number| number.to_string()),
+        1 => any::<i64>().prop_map(|number| number.to_string()),
+    ];
+    let leaf = prop_oneof!["null|true|false", string.clone(), number];
+    let spaced = (space, leaf, space).prop_map(|(before, leaf, after)| format!("{before}{leaf}{after}"));
+    let key = prop_oneof![
+        4 => prop::sample::select(vec!["allow", "block", "redirect", "challenge", "status", "audit", "custom",
+            "correlation_id", "exchange_id", "metadata", "decision", "tags", "data", "7", "true", "x"])
+            .prop_map(|word| format!("\"{word}\"")),
+        1 => string,
+    ];
+    spaced.prop_recursive(5, 40, 5, move |inner| {
+        let entry = (space, key.clone(), space, inner.clone())
+            .prop_map(|(before, key, after, value)| format!("{before}{key}{after}:{value}"));
+        prop_oneof![
+            vec(inner, 0..4).prop_map(|values| format!("[{}]", values.join(","))),
+            vec(entry, 0..5).prop_map(|entries| format!(" {{{}}}", entries.join(","))),
+        ]
+    })
+}
+
+/// Everything there is, from one text.
+fn read_by_everyone(text: &[u8]) {
+    all_kinds_alike(text).unwrap();
+    // A payload that is taken as it stands, by each of the messages.
+    for which in 0..22 {
+        fuzz::json(&[&[which, 0], text].concat()).unwrap();
+    }
+}
+
+proptest! {
+    #[test]
+    fn events_and_answers_are_as_serde_json_has_them(event in event(), answer in answer()) {
+        write_alike(&event).unwrap();
+        let text = serde_json::to_vec(&event).unwrap();
+        for which in 1..=8 {
+            fuzz::json(&[&[which, 0], text.as_slice()].concat()).unwrap();
+        }
+        same(&answer);
+    }
+
+    #[test]
+    fn other_messages_are_as_serde_json_has_them(
+        registration in registration(),
+        response in registration_response(),
+        (health, wish) in (health(), wish()),
+        (cancel, flow) in (cancel(), flow()),
+        (request, answer, metrics) in (forward_request(), forward_response(), metrics()),
+    ) {
+        // May hold a number that is none, which is not equal to itself.
+        write_alike(&metrics).unwrap();
+        same(&registration);
+        same(&response);
+        same(&health);
+        same(&wish);
+        same(&cancel);
+        same(&flow);
+        same(&request);
+        same(&answer);
+    }
+
+    #[test]
+    fn what_has_no_escapes_and_no_odd_numbers_is_read_quickly(
+        id in "[ -!#-\\[\\]-~é☃]{0,40}",
+        number in 0..10_000_000_000_000_000_000_u64,
+        decision in prop_oneof![Just(Decision::Allow), (400..600_u16).prop_map(|status| Decision::Block {
+            status, body: None, headers: None
+        })],
+    ) {
+        let mut answer = Answer::new(decision).with_tag(id.clone());
+        answer.audit.set_ids(&CorrelationId::from(id.as_str()), Some(number));
+        prop_assert!(same(&answer));
+        let mut event = RequestHeaders::new(id.as_str(), "GET", id.clone());
+        event.push_header("accept", id.as_bytes());
+        prop_assert!(same(&event));
+        let text = serde_json::to_vec(&answer).unwrap();
+        prop_assert!(alike::<Value>(&text).unwrap());
+    }
+
+    #[test]
+    fn values_of_every_kind_are_as_serde_json_has_them(kinds in kinds()) {
+        same(&kinds);
+        same(&vec![kinds; 2]);
+    }
+
+    #[test]
+    fn texts_are_read_as_by_serde_json(
+        text in text_of_a_value(),
+        at in any::<prop::sample::Index>(),
+        put in "[\"\\\\{}\\[\\]:,0-9truefalsn.eE +\u{0}\u{1f}é-]{0,2}",
+    ) {
+        read_by_everyone(text.as_bytes());
+        // With something else in one place, cut off there, and with more behind its end.
+        let at = at.index(text.len());
+        let bytes = text.as_bytes();
+        read_by_everyone(&[&bytes[..at], put.as_bytes(), &bytes[at + 1..]].concat());
+        read_by_everyone(&bytes[..at]);
+        read_by_everyone(&[bytes, put.as_bytes()].concat());
+    }
+
+    #[test]
+    fn bytes_are_read_as_by_serde_json(bytes in vec(any::<u8>(), 0..20), text in text_of_a_value()) {
+        read_by_everyone(&bytes);
+        // Not UTF-8 in a place that a reader may skip.
+        read_by_everyone(&[b"{\"x\":\"", bytes.as_slice(), b"\",\"audit\":", text.as_bytes(), b"}"].concat());
+    }
+}
+
+#[test]
+fn nesting_is_read_as_deep_as_by_serde_json() {
+    for depth in [1, 100, 126, 127, 128, 129, 300, 20_000] {
+        for (open, close) in [("[", "]"), ("{\"block\":", "}"), ("[{\"custom\":", "}]")] {
+            let text = [open.repeat(depth), "\"allow\"".into(), close.repeat(depth)].concat();
+            let text = text.as_bytes();
+            alike::<Value>(text).unwrap();
+            alike::<Kinds>(text).unwrap();
+            fuzz::json(&[&[21, 0], text].concat()).unwrap();
+            // In a field that is skipped.
+            fuzz::json(&[b"\0\0{\"decision\":\"allow\",\"x\":", text, b"}"].concat()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_json_has_no_form_for_is_refused_as_by_serde_json() {
+    use std::collections::{BTreeMap, HashMap};
+    write_alike(&BTreeMap::from([((1, 2), 3)])).unwrap();
+    write_alike(&BTreeMap::from([(Some(1_u8), 3), (None, 4)])).unwrap();
+    write_alike(&BTreeMap::from([((), 3)])).unwrap();
+    write_alike(&BTreeMap::from([(vec![1], 3)])).unwrap();
+    write_alike(&BTreeMap::from([(BTreeMap::from([(1, 1)]), 3)])).unwrap();
+    write_alike(&HashMap::from([(1_u128, "a")])).unwrap();
+    write_alike(&HashMap::from([(-5_i64, f32::NAN)])).unwrap();
+    write_alike(&HashMap::from([('"', f64::INFINITY)])).unwrap();
+    write_alike(&HashMap::from([(true, i128::MIN)])).unwrap();
+    write_alike(&HashMap::from([(Newtype(1.5).0.to_bits(), Bytes)])).unwrap();
+    write_alike(&FloatKey(1.5)).unwrap();
+    write_alike(&FloatKey(f64::NAN)).unwrap();
+    write_alike(&Miscounted).unwrap();
+    write_alike(&Spoken("a \"quoted\"\nword \u{1}")).unwrap();
+    write_alike(&(Kinds::Allow, (), Nothing, IgnoredOut)).unwrap();
+}
+
+struct Bytes;
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(b"a\0\xff")
+    }
+}
+
+struct FloatKey(f64);
+
+impl Serialize for FloatKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.0, Newtype(self.0))])
+    }
+}
+
+/// Says that it is empty, and is not.
+struct Miscounted;
+
+impl Serialize for Miscounted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeTupleVariant;
+        let mut list = serializer.serialize_tuple_variant("Miscounted", 0, "v", 0)?;
+        list.serialize_field(&Spoken("x"))?;
+        list.serialize_field(&1.5)?;
+        list.end()
+    }
+}
+
+struct Spoken(&'static str);
+
+impl Serialize for Spoken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}{:?}", self.0, self.0))
+    }
+}
+
+struct IgnoredOut;
+
+impl Serialize for IgnoredOut {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStructVariant;
+        let mut empty = serializer.serialize_struct_variant("IgnoredOut", 0, "empty", 1)?;
+        empty.serialize_field("skipped", &None::<u8>)?;
+        empty.skip_field("more")?;
+        empty.end()
+    }
+}
+
+#[test]
+fn every_number_at_an_edge_is_read_as_by_serde_json() {
+    let edges = [
+        0_u128,
+        1,
+        9,
+        10,
+        1 << 8,
+        1 << 16,
+        1 << 32,
+        1 << 53,
+        1 << 63,
+        1 << 64,
+        10_u128.pow(18),
+        10_u128.pow(19),
+    ];
+    for number in edges.into_iter().flat_map(|edge| edge.saturating_sub(2)..edge + 3) {
+        for sign in ["", "-", "0", "-0", "+"] {
+            for tail in ["", ".0", "e1", "E-1", ".", "e", "-", " ", ",", "]", "x"] {
+                all_kinds_alike(format!("{sign}{number}{tail}").as_bytes()).unwrap();
+                all_kinds_alike(format!("[{sign}{number}{tail}]").as_bytes()).unwrap();
+            }
+        }
+    }
+    assert!(read_alike::<IgnoredAny>(b"[1,-2,3.5e1]").unwrap());
+}
