@@ -49,7 +49,7 @@ impl Line {
         }
     }
 
-    /// Asks at once; nothing of it waits for a poll.
+    /// Asks at once: the event has its place before anybody polls.
     pub(super) fn ask(self: &Arc<Self>, event: Event, deadline: Option<Duration>) -> Asked {
         let mut ask = self.handle().ask(event);
         if let Some(deadline) = deadline {
