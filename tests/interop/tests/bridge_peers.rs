@@ -133,6 +133,9 @@ async fn an_agent_that_dies_is_answered_for_at_once_and_comes_back() {
     site.agent.process.kill();
     let answer = soon("the end", hanging).await.unwrap().unwrap();
     assert_eq!((status(&answer), answer.audit.reason_codes), (Some(503), vec!["agent_lost".to_string()]));
+    // Nor does the peer notice now that the agent has gone.
+    let late = ask(&site.proxy, "late", "/block").await.unwrap();
+    assert_eq!((status(&late), late.audit.reason_codes), (Some(503), vec!["agent_lost".to_string()]));
     site.agent = PeerAgent::start(site.dir.path()).await;
     site.bridge.open().await;
     until_answered(&site.proxy).await;
