@@ -1,6 +1,11 @@
 //! A bridge between real sessions: what passes, what becomes of it when a side is lost, what is refused.
 
+mod alive;
+mod ending;
+mod flow;
 mod frames;
+mod hand;
+mod opening;
 mod world;
 
 use std::time::Duration;
@@ -46,7 +51,7 @@ fn work(world: &mut World, steps: u32) {
 // Rule: X-BRIDGE-1, X-BRIDGE-2, X-BRIDGE-3, F-BRIDGE-1.
 fn whatever_dies_every_event_ends_and_none_is_allowed_but_by_the_agent() {
     let (mut answered, mut blocked, mut lost) = (0, 0, 0);
-    for seed in 0..500 {
+    for seed in 0..300 {
         let mut world = open(seed);
         work(&mut world, 40);
         let side = world.rng.pick(&Side::ALL).unwrap();
@@ -60,13 +65,13 @@ fn whatever_dies_every_event_ends_and_none_is_allowed_but_by_the_agent() {
         blocked += tally.blocked;
         lost += tally.unanswered;
     }
-    assert!(answered > 1_500 && blocked > 500 && lost > 500, "{answered} {blocked} {lost}");
+    assert!(answered > 900 && blocked > 300 && lost > 300, "{answered} {blocked} {lost}");
 }
 
 #[test]
 fn a_drain_carries_what_is_under_way_to_its_end() {
     let mut answered = 0;
-    for seed in 0..150 {
+    for seed in 0..80 {
         let mut world = open(seed);
         work(&mut world, 30);
         let deadline = world.now.after(Duration::from_secs(60));
@@ -80,13 +85,13 @@ fn a_drain_carries_what_is_under_way_to_its_end() {
         assert_eq!(tally.blocked, 0, "seed {seed}");
         answered += tally.answered;
     }
-    assert!(answered > 500, "{answered}");
+    assert!(answered > 250, "{answered}");
 }
 
 #[test]
 fn a_drain_that_takes_too_long_ends_at_its_deadline() {
     let mut blocked = 0;
-    for seed in (1_u64..100).filter(|seed| !seed.is_multiple_of(5)) {
+    for seed in (1_u64..70).filter(|seed| !seed.is_multiple_of(5)) {
         let mut world = open(seed);
         work(&mut world, 30);
         // Unanswered from here on.
@@ -97,5 +102,5 @@ fn a_drain_that_takes_too_long_ends_at_its_deadline() {
         assert!(world.end.is_some(), "seed {seed}");
         blocked += world.check_endings().blocked;
     }
-    assert!(blocked > 50, "{blocked}");
+    assert!(blocked > 30, "{blocked}");
 }

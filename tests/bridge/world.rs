@@ -240,7 +240,7 @@ impl World {
             self.bridge.handle_bytes(Side::Agent, &bytes, now);
         }
         if self.links[0].receive_end() {
-            self.bridge.handle_eof(Side::Proxy);
+            self.bridge.handle_eof(Side::Proxy, now);
         }
         if self.links[1].receive_end() {
             self.proxy.handle_eof();
@@ -249,7 +249,7 @@ impl World {
             self.agent.handle_eof();
         }
         if self.links[3].receive_end() {
-            self.bridge.handle_eof(Side::Agent);
+            self.bridge.handle_eof(Side::Agent, now);
         }
     }
 
@@ -295,6 +295,10 @@ impl World {
             match event {
                 BridgeEvent::AgentReady(_) => self.bridge.register(self.now).unwrap(),
                 BridgeEvent::Opened(_) => {}
+                BridgeEvent::AgentLost(_) => {
+                    assert!(self.bridge.is_orphaned());
+                    self.links[2].end();
+                }
                 BridgeEvent::Ended(end) => self.end = Some(end),
             }
         }

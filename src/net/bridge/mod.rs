@@ -130,6 +130,7 @@ async fn keep(bridge_: Bridge, desk: Arc<Desk>, stop: watch::Receiver<bool>) -> 
             drain_timeout: config.drain_timeout,
             linger: config.linger,
             opened: &|| desk.set(BridgeState::Open),
+            lost: &|reason| desk.set(BridgeState::Waiting(format!("the agent is lost: {reason}"))),
         };
         let outcome = bridge(config.session.clone(), surroundings).await;
         desk.add(outcome.stats);

@@ -41,15 +41,19 @@ pub(super) struct Surroundings<'a> {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) drain_timeout: Duration,
     pub(super) linger: Duration,
-    /// Called when the bridge is open, with the proxy's name for it.
+    /// Called when the bridge is open.
     pub(super) opened: &'a (dyn Fn() + Send + Sync),
+    /// Called when the agent is lost and the proxy has not let go yet.
+    pub(super) lost: &'a (dyn Fn(&CloseReason) + Send + Sync),
 }
 
 struct Pair<'a> {
     surroundings: Surroundings<'a>,
     session: BridgeSession,
     clock: Clock,
-    agent: Pipe,
+    /// Until it is lost.
+    agent: Option<Pipe>,
+    /// Once it was dialled.
     proxy: Option<Pipe>,
     opened: Option<Timestamp>,
 }
@@ -68,7 +72,8 @@ pub(super) async fn bridge(settings: BridgeSettings, surroundings: Surroundings<
         Ok(session) => session,
         Err(error) => return nothing(End::Encode(error)),
     };
-    let mut pair = Pair { surroundings, session, clock, agent: Pipe::new(io), proxy: None, opened: None };
+    let mut pair =
+        Pair { surroundings, session, clock, agent: Some(Pipe::new(io)), proxy: None, opened: None };
     let end = pair.run(limit).await;
     let now = clock.now();
     let outcome = Outcome {
@@ -96,6 +101,14 @@ async fn dial(
     }
 }
 
+/// What comes of a socket, if there is one.
+async fn moved(pipe: &mut Option<Pipe>, wanted: bool) -> Moved {
+    match pipe {
+        Some(pipe) => poll_fn(|cx| pipe.poll(cx, wanted)).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
@@ -120,11 +133,15 @@ impl Pair<'_> {
                             "registered with the proxy"
                         );
                         self.opened = Some(self.clock.now());
-                        self.agent.widen();
-                        if let Some(proxy) = &mut self.proxy {
-                            proxy.widen();
+                        for pipe in [&mut self.agent, &mut self.proxy].into_iter().flatten() {
+                            pipe.widen();
                         }
                         (self.surroundings.opened)();
+                    }
+                    BridgeEvent::AgentLost(reason) => {
+                        tracing::warn!(%reason, "the agent is lost");
+                        self.agent = None;
+                        (self.surroundings.lost)(&reason);
                     }
                     BridgeEvent::Ended(end) => return End::Session(end),
                 }
@@ -147,7 +164,9 @@ impl Pair<'_> {
     }
 
     fn collect(&mut self) {
-        self.session.poll_transmit(Side::Agent, self.agent.out());
+        if let Some(agent) = &mut self.agent {
+            self.session.poll_transmit(Side::Agent, agent.out());
+        }
         if let Some(proxy) = &mut self.proxy {
             self.session.poll_transmit(Side::Proxy, proxy.out());
         }
@@ -159,11 +178,8 @@ impl Pair<'_> {
         let wants = [Side::Agent, Side::Proxy].map(|side| self.session.wants_bytes(side));
         let Self { session, clock, agent, proxy, surroundings, .. } = self;
         let moved = tokio::select! {
-            moved = poll_fn(|cx| agent.poll(cx, wants[0])) => Some((Side::Agent, moved)),
-            Some(moved) = async {
-                let proxy = proxy.as_mut()?;
-                Some(poll_fn(|cx| proxy.poll(cx, wants[1])).await)
-            } => Some((Side::Proxy, moved)),
+            moved = moved(agent, wants[0]) => Some((Side::Agent, moved)),
+            moved = moved(proxy, wants[1]) => Some((Side::Proxy, moved)),
             () = until(due) => None,
             _ = surroundings.stop.wait_for(|stop| *stop), if !*stopping => {
                 *stopping = true;
@@ -174,16 +190,17 @@ impl Pair<'_> {
         };
         let now = clock.now();
         match moved {
-            Some((Side::Agent, Moved::Read(length))) => {
-                session.handle_bytes(Side::Agent, agent.input(length), now);
-            }
-            Some((Side::Proxy, Moved::Read(length))) => {
-                if let Some(proxy) = proxy {
-                    session.handle_bytes(Side::Proxy, proxy.input(length), now);
+            Some((side, Moved::Read(length))) => {
+                let pipe = match side {
+                    Side::Agent => agent,
+                    Side::Proxy => proxy,
+                };
+                if let Some(pipe) = pipe {
+                    session.handle_bytes(side, pipe.input(length), now);
                 }
             }
-            Some((side, Moved::Eof)) => session.handle_eof(side),
-            Some((side, Moved::Lost)) => session.handle_transport_lost(side),
+            Some((side, Moved::Eof)) => session.handle_eof(side, now),
+            Some((side, Moved::Lost)) => session.handle_transport_lost(side, now),
             Some((_, Moved::Wrote)) | None => {}
         }
         if session.poll_timeout().is_some_and(|due| due <= now) {

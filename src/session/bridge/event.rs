@@ -48,6 +48,11 @@ pub enum BridgeEvent {
     AgentReady(Box<Capabilities>),
     /// The proxy has accepted the agent.
     Opened(Box<RegistrationResponse>),
+    /// The agent is lost, for this reason: let go of its socket. What the proxy still sends is
+    /// answered with blocks until it lets go, or a deadline comes; see [`OnAgentLoss::Block`].
+    ///
+    /// [`OnAgentLoss::Block`]: super::OnAgentLoss::Block
+    AgentLost(CloseReason),
     /// The bridge has ended. Always the last event.
     Ended(BridgeEnd),
 }

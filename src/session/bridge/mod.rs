@@ -11,14 +11,18 @@
 //! ```text
 //!                 agent answers            register            proxy accepts
 //!   greeting --------------------> greeted --------> registering ----------> open
-//!      |                              |                   |                   |
-//!      '------------------------------+-------------------+-------------------+--> ended
+//!      |                              |                   |                  |   | the agent is lost
+//!      |                              |                   |                  |  orphaned
+//!      |                              |                   |                  |   | the proxy lets go, or a deadline
+//!      '------------------------------+-------------------+------------------+---+--> ended
 //!        refused, deadline, lost, violation, silence, drained; both connections with it
 //! ```
 //!
 //! It is driven as the other sessions are, with a socket for each [`Side`]. First connect to the
 //! agent; at [`BridgeEvent::AgentReady`] dial the proxy and call [`BridgeSession::register`].
 
+mod alive;
+mod ending;
 mod event;
 mod ledger;
 mod opening;
@@ -30,9 +34,9 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::machine::keepalive::{Due, Keepalive, silence};
+use crate::machine::keepalive::Keepalive;
 use crate::machine::{CloseReason, Tally, Timestamp, Violation};
-use crate::wire::{Decoder, EncodeError, Encoding, FrameType, HealthState, HealthStatus, Ping, Registration};
+use crate::wire::{Decoder, EncodeError, Encoding, FrameType, Registration};
 
 use super::Intake;
 pub use event::{BridgeEnd, BridgeEvent, BridgeStats, Side};
@@ -53,6 +57,9 @@ enum Stage {
     Registering { deadline: Timestamp },
     /// Everything is carried through.
     Open { drain: Option<Drain> },
+    /// The agent is lost for this reason, and the proxy has not let go yet. What still comes from it
+    /// is answered here.
+    Orphaned { reason: CloseReason, deadline: Timestamp },
     /// Both connections have ended, or are about to.
     Ended(BridgeEnd),
 }
@@ -129,9 +136,10 @@ impl BridgeSession {
             (Stage::Open { .. }, Side::Proxy) => {
                 self.relay.to_agent.len() < held && self.relay.ledger.len() < limits.in_flight
             }
+            (Stage::Orphaned { .. }, Side::Proxy) => self.relay.to_proxy.len() < limits.write_mark,
             (Stage::Greeting { .. }, Side::Proxy)
             | (Stage::Greeted { .. }, _)
-            | (Stage::Registering { .. }, Side::Agent)
+            | (Stage::Registering { .. } | Stage::Orphaned { .. }, Side::Agent)
             | (Stage::Ended(_), _) => false,
         }
     }
@@ -141,6 +149,12 @@ impl BridgeSession {
         matches!(self.stage, Stage::Open { .. })
     }
 
+    /// Whether the agent is lost, and the proxy has not let go yet. There is nothing more to read from
+    /// the agent, or to write to it.
+    pub const fn is_orphaned(&self) -> bool {
+        matches!(self.stage, Stage::Orphaned { .. })
+    }
+
     /// Why the bridge ended, once it has.
     pub const fn end(&self) -> Option<&BridgeEnd> {
         match &self.stage {
@@ -148,7 +162,8 @@ impl BridgeSession {
             Stage::Greeting { .. }
             | Stage::Greeted { .. }
             | Stage::Registering { .. }
-            | Stage::Open { .. } => None,
+            | Stage::Open { .. }
+            | Stage::Orphaned { .. } => None,
         }
     }
 
@@ -211,7 +226,8 @@ impl BridgeSession {
                 *drain = Some(Drain { deadline, quiet_since: now });
                 self.announce(now);
             }
-            Stage::Ended(_) => {}
+            // It ends soon, whatever is asked.
+            Stage::Orphaned { .. } | Stage::Ended(_) => {}
         }
         self.review(now);
     }
@@ -232,19 +248,21 @@ impl BridgeSession {
         let mut rest = bytes;
         let mut completed = false;
         loop {
-            if matches!(self.stage, Stage::Ended(_)) {
+            // What an agent that was given up still says is nobody's.
+            if matches!(self.stage, Stage::Ended(_)) || (self.is_orphaned() && side == Side::Agent) {
                 return;
             }
             if !self.takes_frames(side) {
                 if !self.link(side).intake.hold(rest) {
-                    self.break_off(side, Violation::EarlyFrame(FrameType::HandshakeResponse.to_byte()));
+                    let early = Violation::EarlyFrame(FrameType::HandshakeResponse.to_byte());
+                    self.lose(side, CloseReason::Violation(early), now);
                 }
                 return;
             }
             match self.handle_frame(side, &mut rest, now) {
                 Ok(true) => completed = true,
                 Ok(false) => break,
-                Err(violation) => return self.break_off(side, violation),
+                Err(violation) => return self.lose(side, CloseReason::Violation(violation), now),
             }
         }
         let link = self.link(side);
@@ -255,28 +273,35 @@ impl BridgeSession {
     }
 
     /// That side ended its half of the stream.
-    pub fn handle_eof(&mut self, side: Side) {
-        self.finish(BridgeEnd::Peer(side, CloseReason::PeerClosed));
+    pub fn handle_eof(&mut self, side: Side, now: Timestamp) {
+        self.lose(side, CloseReason::PeerClosed, now);
     }
 
     /// The transport to that side failed.
-    pub fn handle_transport_lost(&mut self, side: Side) {
-        self.finish(BridgeEnd::Peer(side, CloseReason::TransportLost));
+    pub fn handle_transport_lost(&mut self, side: Side, now: Timestamp) {
+        self.lose(side, CloseReason::TransportLost, now);
     }
 
     /// Time has passed. Early calls change nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         *self.clock = now;
         match &self.stage {
-            Stage::Greeting { deadline } if *deadline <= now => self.expire(Side::Agent),
-            Stage::Registering { deadline } if *deadline <= now => self.expire(Side::Proxy),
+            Stage::Greeting { deadline } if *deadline <= now => self.expire(Side::Agent, now),
+            Stage::Registering { deadline } if *deadline <= now => self.expire(Side::Proxy, now),
+            Stage::Orphaned { reason, deadline } if *deadline <= now => {
+                self.finish(BridgeEnd::Peer(Side::Agent, reason.clone()));
+            }
             Stage::Open { .. } => {
                 for side in Side::ALL {
                     self.probe(side, now);
                 }
                 self.review(now);
             }
-            Stage::Greeting { .. } | Stage::Greeted { .. } | Stage::Registering { .. } | Stage::Ended(_) => {}
+            Stage::Greeting { .. }
+            | Stage::Greeted { .. }
+            | Stage::Registering { .. }
+            | Stage::Orphaned { .. }
+            | Stage::Ended(_) => {}
         }
     }
 
@@ -285,7 +310,9 @@ impl BridgeSession {
     /// When [`Self::handle_timeout`] should be called next, if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         match &self.stage {
-            Stage::Greeting { deadline } | Stage::Registering { deadline } => Some(*deadline),
+            Stage::Greeting { deadline }
+            | Stage::Registering { deadline }
+            | Stage::Orphaned { deadline, .. } => Some(*deadline),
             Stage::Open { drain } => {
                 let links = [self.agent.alive.poll_timeout(), self.proxy.alive.poll_timeout()];
                 let drained = drain.map(|drain| self.drain_due(drain));
@@ -309,7 +336,8 @@ impl BridgeSession {
             Stage::Greeting { .. }
             | Stage::Greeted { .. }
             | Stage::Registering { .. }
-            | Stage::Open { .. } => self.settings.limits.write_mark,
+            | Stage::Open { .. }
+            | Stage::Orphaned { .. } => self.settings.limits.write_mark,
         };
         let moved = match side {
             Side::Agent => self.relay.to_agent.transmit(mark, out),
@@ -335,11 +363,11 @@ impl BridgeSession {
     const fn takes_frames(&self, side: Side) -> bool {
         match (&self.stage, side) {
             (Stage::Greeting { .. }, Side::Agent)
-            | (Stage::Registering { .. }, Side::Proxy)
+            | (Stage::Registering { .. } | Stage::Orphaned { .. }, Side::Proxy)
             | (Stage::Open { .. }, _) => true,
             (Stage::Greeting { .. }, Side::Proxy)
             | (Stage::Greeted { .. }, _)
-            | (Stage::Registering { .. }, Side::Agent)
+            | (Stage::Registering { .. } | Stage::Orphaned { .. }, Side::Agent)
             | (Stage::Ended(_), _) => false,
         }
     }
@@ -374,111 +402,9 @@ impl BridgeSession {
                     link.alive.handle_pong();
                 }
             }
+            (Stage::Orphaned { .. }, _) => self.relay.handle_orphan_frame(frame)?,
             (Stage::Greeted { .. } | Stage::Ended(_), _) => {}
         }
         Ok(true)
-    }
-
-    /// What is due now that frames have passed or time has.
-    fn review(&mut self, now: Timestamp) {
-        let Stage::Open { drain } = self.stage else { return };
-        self.balance();
-        if drain.is_none_or(|drain| self.drain_due(drain) > now) {
-            return;
-        }
-        let reason = match self.relay.ledger.is_empty() {
-            true => CloseReason::Drained,
-            false => CloseReason::DrainDeadline,
-        };
-        self.finish(BridgeEnd::Bridge(reason));
-    }
-
-    fn drain_due(&self, drain: Drain) -> Timestamp {
-        match self.relay.ledger.is_empty() {
-            true => drain.deadline.min(drain.quiet_since.after(self.settings.limits.drain_linger)),
-            false => drain.deadline,
-        }
-    }
-
-    fn balance(&mut self) {
-        if self.is_open() {
-            let mark = self.settings.limits.write_mark;
-            // It holds nothing that an encoding could refuse.
-            let _ = self.relay.balance(mark, self.clock.as_millis());
-        }
-    }
-
-    fn announce(&mut self, now: Timestamp) {
-        let health = HealthStatus {
-            agent_id: self.settings.agent_id.clone().unwrap_or_default(),
-            state: HealthState::Draining { eta_ms: None },
-            timestamp_ms: now.as_millis(),
-            ..HealthStatus::default()
-        };
-        let (encoding, limit) = (self.relay.encoding, self.settings.limits.frames.open);
-        let _ = self.relay.to_proxy.push(FrameType::HealthStatus, encoding, &health, limit);
-    }
-
-    /// Asks a side that has been silent whether it is there, or gives it up.
-    // Rule: C-BRIDGE-1.
-    fn probe(&mut self, side: Side, now: Timestamp) {
-        // An agent that works on an event may read nothing else meanwhile.
-        let owing = side == Side::Agent && !self.relay.ledger.is_empty();
-        let judged = self.wants_bytes(side) && !owing;
-        let limits = &self.settings.limits;
-        let keepalive = match side {
-            Side::Agent => limits.agent_keepalive,
-            Side::Proxy => limits.proxy_keepalive,
-        };
-        match self.link(side).alive.handle_timeout(judged, now) {
-            Due::Nothing => {}
-            Due::Ping => self.ping(side, now),
-            Due::Silent => self.finish(BridgeEnd::Peer(side, CloseReason::Silent(silence(keepalive)))),
-            Due::StalledFrame => self.break_off(side, Violation::StalledFrame),
-        }
-    }
-
-    fn ping(&mut self, side: Side, now: Timestamp) {
-        *self.pings = self.pings.saturating_add(1);
-        let ping = Ping { sequence: *self.pings, timestamp_ms: now.as_millis() };
-        let (encoding, limit) = (self.relay.encoding, self.settings.limits.frames.open);
-        let out = match side {
-            Side::Agent => &mut self.relay.to_agent,
-            Side::Proxy => &mut self.relay.to_proxy,
-        };
-        let _ = out.push(FrameType::Ping, encoding, &ping, limit);
-    }
-
-    fn expire(&mut self, side: Side) {
-        let reason = CloseReason::HandshakeDeadline(self.settings.limits.handshake_timeout);
-        self.finish(BridgeEnd::Peer(side, reason));
-    }
-
-    fn break_off(&mut self, side: Side, violation: Violation) {
-        self.finish(BridgeEnd::Peer(side, CloseReason::Violation(violation)));
-    }
-
-    /// Ends both connections. What the agent owes is answered or left to the proxy.
-    // Rule: X-BRIDGE-2.
-    fn finish(&mut self, end: BridgeEnd) {
-        if matches!(self.stage, Stage::Ended(_)) {
-            return;
-        }
-        self.relay.to_agent.clear();
-        match (end.flushes_to_proxy(), self.settings.on_agent_loss) {
-            (true, OnAgentLoss::Block) => {
-                let limit = self.settings.limits.frames.open;
-                let out = self.relay.to_proxy.bytes();
-                let blocked = self.relay.ledger.block_all(self.relay.encoding, limit, out);
-                self.relay.stats.blocked = self.relay.stats.blocked.saturating_add(blocked);
-            }
-            (true, OnAgentLoss::Close) => self.relay.ledger.clear(),
-            (false, _) => {
-                self.relay.ledger.clear();
-                self.relay.to_proxy.clear();
-            }
-        }
-        self.stage = Stage::Ended(end.clone());
-        self.events.push_back(BridgeEvent::Ended(end));
     }
 }

@@ -66,7 +66,7 @@ impl BridgeSession {
             None
         };
         if let Some(words) = words {
-            return self.finish(BridgeEnd::Peer(Side::Agent, CloseReason::Refused(words)));
+            return self.lose(Side::Agent, CloseReason::Refused(words), now);
         }
         let registration = self.registration(capabilities.clone(), encoding);
         // Proxies and agents are told of each other by the same name.
@@ -95,7 +95,7 @@ impl BridgeSession {
         if !response.success {
             self.retry_after_ms = response.retry_after_ms;
             let words = response.error.unwrap_or_else(no_reason);
-            return self.finish(BridgeEnd::Peer(Side::Proxy, CloseReason::Refused(words)));
+            return self.lose(Side::Proxy, CloseReason::Refused(words), now);
         }
         let encoding = response.encoding.unwrap_or_default();
         if encoding != self.relay.encoding {

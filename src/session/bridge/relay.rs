@@ -105,6 +105,18 @@ impl Relay {
         Ok(Passed::Other)
     }
 
+    /// A frame that the proxy sends when the agent is lost.
+    // Rule: X-BRIDGE-2.
+    pub(super) fn handle_orphan_frame(&mut self, frame: Frame<'_>) -> Result<(), Violation> {
+        let carried = self.stats.events;
+        self.handle_proxy_frame(frame)?;
+        self.to_agent.clear();
+        self.stats.events = carried;
+        let blocked = self.ledger.block_all(self.encoding, self.limit, self.to_proxy.bytes());
+        self.stats.blocked = self.stats.blocked.saturating_add(blocked);
+        Ok(())
+    }
+
     /// Deployed peers end the connection on a type that they do not know.
     // Rule: W-TYPE-2.
     fn skip(&mut self) -> Passed {

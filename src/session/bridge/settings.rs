@@ -35,9 +35,11 @@ pub struct BridgeSettings {
 /// What becomes of events in flight when the agent is lost. They are never allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OnAgentLoss {
-    /// Each is answered with a block of status 503 and the reason code `agent_lost`; then the
-    /// connection to the proxy ends. Deployed proxies need this: they do not notice the end of a
-    /// connection, and let their callers wait for the whole request timeout.
+    /// Each is answered with a block of status 503 and the reason code `agent_lost`, and the proxy is
+    /// told that the agent drains. What it still sends is answered in the same way, until it ends the
+    /// connection or the bridge does, after [`BridgeLimits::orphan_linger`]. Deployed proxies need
+    /// this: they do not notice the end of a connection, and let their callers wait for the whole
+    /// request timeout.
     #[default]
     Block,
     /// The connection to the proxy ends, and the proxy does with them as with those of any agent
@@ -53,6 +55,9 @@ pub struct BridgeLimits {
     /// A drain with nothing left to answer still waits this long for events that were under way
     /// when it was announced. Default 250 ms.
     pub drain_linger: Duration,
+    /// How long the connection to the proxy outlives the agent, to answer what still comes over it.
+    /// Default 1 s.
+    pub orphan_linger: Duration,
     /// Pings and half frames, towards the proxy. Deployed proxies answer no ping, so by default
     /// only the silence of one that has answered is held against it.
     pub proxy_keepalive: KeepaliveLimits,
@@ -85,6 +90,7 @@ impl Default for BridgeLimits {
         Self {
             handshake_timeout: Duration::from_secs(10),
             drain_linger: Duration::from_millis(250),
+            orphan_linger: Duration::from_secs(1),
             proxy_keepalive: KeepaliveLimits { judged: Judged::WhoAnswered, ..keepalive },
             agent_keepalive: keepalive,
             control: ControlLimits::default(),

@@ -155,7 +155,7 @@ async fn everything_an_answer_can_say_arrives(encoding: Encoding) {
 async fn body_bytes_survive_both_ways(encoding: Encoding) {
     let (_site, handle) = Site::open(encoding).await;
     // Larger than all that waits anywhere on the way, so that both directions are held back at times.
-    let large: Vec<u8> = (0..=255).cycle().take(5_000_000).collect();
+    let large: Vec<u8> = (0..=255).cycle().take(1_500_000).collect();
     for (index, bytes) in [b"text".as_slice(), b"gone", BINARY, b"", &large].into_iter().enumerate() {
         let index = u32::try_from(index).unwrap();
         let turned: Vec<u8> = bytes.iter().rev().copied().collect();
@@ -235,7 +235,7 @@ async fn an_agent_that_dies_answers_with_blocks_and_comes_back(encoding: Encodin
             soon("the end", demand).await.unwrap();
         }
         let end = soon("the end", handle.closed()).await;
-        assert!(matches!(end, CloseReason::PeerClosed | CloseReason::TransportLost), "{end}");
+        assert_eq!(end, CloseReason::PeerDrained, "it was told that the agent goes");
         site.agent = PeerAgent::start(site.dir.path()).await;
         handle = accept(&site.listener).await;
         assert_eq!(block(&ask(&handle, "again", "/block").await.unwrap()), Some(403));

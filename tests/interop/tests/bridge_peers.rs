@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dialback::net::Target;
+use dialback::net::{BridgeConfig, Target};
 use dialback_interop::agent::PeerAgent;
 use dialback_interop::bridged::{OurBridge, config};
 use dialback_interop::events::{
@@ -26,10 +26,14 @@ struct Site {
 }
 
 async fn open() -> Site {
+    open_with(config()).await
+}
+
+async fn open_with(config: BridgeConfig) -> Site {
     let dir = tempfile::tempdir().unwrap();
     let agent = PeerAgent::start(dir.path()).await;
     let proxy = PeerProxy::start(dir.path()).await;
-    let bridge = OurBridge::start(config(), &agent.path, Target::unix(&proxy.path));
+    let bridge = OurBridge::start(config, &agent.path, Target::unix(&proxy.path));
     proxy.joined(AGENT).await;
     Site { agent, bridge, proxy, dir }
 }
@@ -123,7 +127,9 @@ async fn many_at_once_get_their_own_answers() {
 /// Left to itself the peer would let its caller wait for the whole request timeout.
 #[tokio::test]
 async fn an_agent_that_dies_is_answered_for_at_once_and_comes_back() {
-    let mut site = open().await;
+    let mut config = config();
+    config.session.limits.orphan_linger = Duration::from_secs(3);
+    let mut site = open_with(config).await;
     let pool = Arc::clone(&site.proxy.pool);
     let hanging =
         tokio::spawn(
@@ -133,6 +139,9 @@ async fn an_agent_that_dies_is_answered_for_at_once_and_comes_back() {
     site.agent.process.kill();
     let answer = soon("the end", hanging).await.unwrap().unwrap();
     assert_eq!((status(&answer), answer.audit.reason_codes), (Some(503), vec!["agent_lost".to_string()]));
+    // Nor does the peer notice now that the agent has gone.
+    let late = ask(&site.proxy, "late", "/block").await.unwrap();
+    assert_eq!((status(&late), late.audit.reason_codes), (Some(503), vec!["agent_lost".to_string()]));
     site.agent = PeerAgent::start(site.dir.path()).await;
     site.bridge.open().await;
     until_answered(&site.proxy).await;
