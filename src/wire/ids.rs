@@ -6,7 +6,6 @@
 use core::fmt;
 
 use alloc::borrow::Cow;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -119,9 +118,10 @@ pub fn append_exchange_id(
 fn splice_json(start: usize, out: &mut Vec<u8>, id: u64) -> Option<()> {
     let inside = out.get(start..)?.strip_prefix(b"{")?.strip_suffix(b"}")?;
     let comma = if inside.trim_ascii().is_empty() { "" } else { "," };
-    let field = format!("{comma}\"{EXCHANGE_ID}\":{id}}}");
     out.pop();
-    out.extend_from_slice(field.as_bytes());
+    for part in [comma, "\"", EXCHANGE_ID, "\":", itoa::Buffer::new().format(id), "}"] {
+        out.extend_from_slice(part.as_bytes());
+    }
     Some(())
 }
 
@@ -374,6 +374,7 @@ impl Visitor<'_> for KeySeed<'_> {
 mod tests {
     use super::*;
     use crate::wire::Ping;
+    use alloc::format;
 
     fn answer(json: &str) -> (Option<String>, Option<u64>) {
         let ids = answer_ids(Encoding::Json, json.as_bytes()).unwrap();
