@@ -23,7 +23,7 @@ impl EncodedEvent {
     /// # Errors
     /// What the encoder says, for instance that an encoding was not compiled in.
     pub fn new<E: AnyEvent + ?Sized>(event: &E, encoding: Encoding) -> Result<Self, EncodeError> {
-        let mut payload = Vec::new();
+        let mut payload = Vec::with_capacity(event.room());
         encoding.encode(event, &mut payload)?;
         Ok(Self { kind: event.kind(), id: event.correlation_id().clone(), encoding, payload })
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use serde::{Serialize, Serializer};
 
+use super::body::Body;
 use super::correlation::CorrelationId;
 use super::encoder::EncodeError;
 use super::encoding::{DecodeError, Encoding};
@@ -146,6 +147,21 @@ pub trait AnyEvent: Serialize {
 
     /// The id of the request that the event is about.
     fn correlation_id(&self) -> &CorrelationId;
+
+    /// Bytes that hold the payload of a usual event like this one, in any encoding. A hint: what it is
+    /// too low by is found when the event is encoded.
+    fn room(&self) -> usize;
+}
+
+/// Bytes that hold what stands beside a body, or an event without one.
+const BESIDE: usize = 256;
+
+/// Bytes that hold a usual set of headers.
+const HEADERS: usize = 1 << 10;
+
+/// Bytes that hold an event with that body in it, as base64.
+fn with_body(body: &Body) -> usize {
+    body.len().div_ceil(3).saturating_mul(4).saturating_add(BESIDE)
 }
 
 impl<E: AnyEvent + ?Sized> AnyEvent for &E {
@@ -156,6 +172,10 @@ impl<E: AnyEvent + ?Sized> AnyEvent for &E {
     fn correlation_id(&self) -> &CorrelationId {
         (**self).correlation_id()
     }
+
+    fn room(&self) -> usize {
+        (**self).room()
+    }
 }
 
 impl AnyEvent for Event {
@@ -165,6 +185,10 @@ impl AnyEvent for Event {
 
     fn correlation_id(&self) -> &CorrelationId {
         self.correlation_id()
+    }
+
+    fn room(&self) -> usize {
+        self.room()
     }
 }
 
@@ -193,6 +217,13 @@ macro_rules! events {
             pub fn correlation_id(&self) -> &CorrelationId {
                 match self {
                     $(Self::$name(event) => event.correlation_id(),)+
+                }
+            }
+
+            /// Bytes that hold the payload of a usual event like this one, in any encoding.
+            fn room(&self) -> usize {
+                match self {
+                    $(Self::$name(event) => event.room(),)+
                 }
             }
 
@@ -251,7 +282,7 @@ events! {
 }
 
 macro_rules! event_messages {
-    ($($name:ident,)+) => {
+    ($($name:ident: $room:expr,)+) => {
         $(
             impl EventMessage for $name {
                 const KIND: EventKind = EventKind::$name;
@@ -265,19 +296,24 @@ macro_rules! event_messages {
                 fn correlation_id(&self) -> &CorrelationId {
                     &self.correlation_id
                 }
+
+                fn room(&self) -> usize {
+                    let room: fn(&Self) -> usize = $room;
+                    room(self)
+                }
             }
         )+
     };
 }
 
 event_messages! {
-    RequestBodyChunk,
-    ResponseHeaders,
-    ResponseBodyChunk,
-    RequestComplete,
-    WebSocketFrame,
-    GuardrailInspect,
-    Configure,
+    RequestBodyChunk: |chunk| with_body(&chunk.data),
+    ResponseHeaders: |_| HEADERS,
+    ResponseBodyChunk: |chunk| with_body(&chunk.data),
+    RequestComplete: |_| BESIDE,
+    WebSocketFrame: |frame| with_body(&frame.data),
+    GuardrailInspect: |_| BESIDE,
+    Configure: |_| BESIDE,
 }
 
 impl EventMessage for RequestHeaders {
@@ -292,6 +328,10 @@ impl AnyEvent for RequestHeaders {
     fn correlation_id(&self) -> &CorrelationId {
         &self.metadata.correlation_id
     }
+
+    fn room(&self) -> usize {
+        HEADERS
+    }
 }
 
 impl Event {
@@ -303,21 +343,6 @@ impl Event {
     pub fn encode(&self, encoding: Encoding, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.reserve(self.room());
         encoding.encode(self, out)
-    }
-
-    /// Bytes that hold the payload of a usual event of this kind, in any encoding.
-    fn room(&self) -> usize {
-        /// What stands beside a body.
-        const BESIDE: usize = 256;
-        let body = match self {
-            Self::RequestHeaders(_) | Self::ResponseHeaders(_) => return 1024,
-            Self::RequestBodyChunk(chunk) => &chunk.data,
-            Self::ResponseBodyChunk(chunk) => &chunk.data,
-            Self::WebSocketFrame(frame) => &frame.data,
-            Self::RequestComplete(_) | Self::GuardrailInspect(_) | Self::Configure(_) => return BESIDE,
-        };
-        // As base64.
-        body.len().div_ceil(3).saturating_mul(4).saturating_add(BESIDE)
     }
 }
 

@@ -11,7 +11,7 @@ use super::compound::Compound;
 use super::escape::{write_contents, write_string};
 
 /// Room for a message of usual size, in bytes.
-const ROOM: usize = 1 << 10;
+const ROOM: usize = 512;
 
 /// Structs of these names are `serde_json`'s own: numbers and values that are text already.
 const PRIVATE: &str = "$serde_json::private::";
