@@ -11,7 +11,8 @@
 //!    come, call `handle_timeout`. Go to 1.
 //! 5. After `Closed`, the last event, write what is left in the buffer and drop the socket.
 //!
-//! No step must come before another; a call that is not needed does nothing.
+//! No step must come before another; a call that is not needed does nothing. A [`bridge`] stands
+//! between two connections and has both ends in one.
 //!
 //! [`Endpoint`] adds to a session what drivers have in common beside their sockets: the bytes that
 //! the socket has not taken yet, and the orderly end of the stream. The guide `docs/embedding.md`

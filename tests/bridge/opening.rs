@@ -7,7 +7,7 @@ use dialback::wire::{
 };
 use std::time::Duration;
 
-use crate::hand::{NOW, capabilities, end_of, frame, greeted, json, later, read, sent};
+use crate::hand::*;
 
 #[test]
 // Rule: H-BRIDGE-1.
@@ -39,6 +39,29 @@ fn it_registers_with_what_the_agent_said_of_itself() {
     assert_eq!(registration.auth_token, Some(Token::from("s3cret")));
     assert_eq!(registration.metadata, Some(serde_json::json!({"site": 7})));
     assert!(registration.supported_encodings.is_empty(), "as today's agents register");
+}
+
+#[test]
+// Rule: H-ORDER-3.
+fn what_the_agent_says_before_the_proxy_has_accepted_it_waits() {
+    let mut bridge = BridgeSession::new(BridgeSettings::default(), NOW).unwrap();
+    sent(&mut bridge, Side::Agent);
+    let mut bytes =
+        json(FrameType::HandshakeResponse, &ForwardResponse::accept(capabilities(), Encoding::Json));
+    bytes.extend(frame(FrameType::MetricsReport, b"{}"));
+    bridge.handle_bytes(Side::Agent, &bytes, NOW);
+    bridge.handle_bytes(Side::Agent, &frame(FrameType::HealthStatus, b"{ }"), NOW);
+    bridge.register(NOW).unwrap();
+    assert_eq!(sent(&mut bridge, Side::Proxy).len(), 1, "the registration, and nothing else");
+    let response = RegistrationResponse { success: true, ..RegistrationResponse::default() };
+    bridge.handle_bytes(Side::Proxy, &json(FrameType::HandshakeResponse, &response), NOW);
+    let waited = [(FrameType::MetricsReport, b"{}".to_vec()), (FrameType::HealthStatus, b"{ }".to_vec())];
+    assert_eq!(sent(&mut bridge, Side::Proxy), waited);
+
+    let mut bridge =
+        greeted(BridgeSettings::default(), &ForwardResponse::accept(capabilities(), Encoding::Json));
+    bridge.handle_bytes(Side::Agent, &frame(FrameType::MetricsReport, &[b' '; 70_000]), NOW);
+    assert!(end_of(&mut bridge).to_string().contains("came before the registration was answered"));
 }
 
 #[test]
