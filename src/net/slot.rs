@@ -31,7 +31,7 @@ enum State {
 
 impl Slot {
     /// `waker`: who waits already.
-    pub(super) const fn new(waker: Option<Waker>) -> Self {
+    pub(super) fn new(waker: Option<Waker>) -> Self {
         Self(Mutex::new(State::Waiting(waker)))
     }
 

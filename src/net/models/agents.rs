@@ -76,7 +76,7 @@ fn proxy(events: usize, endings: Endings, healths: Healths) -> Far<ProxySession>
         }
         ProxySessionEvent::Opened => {
             for number in 0..events {
-                let event = headers(&format!("r{number}")).into();
+                let event = headers(&format!("r{number}"));
                 let event = EncodedEvent::new(&event, session.encoding()).unwrap();
                 session.submit(event, now.after(SECOND), Patience::Wait, now).unwrap();
             }

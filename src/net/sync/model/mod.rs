@@ -21,7 +21,7 @@ use loom as checker;
 #[cfg(dialback_shuttle)]
 use shuttle as checker;
 
-pub(crate) use checker::sync::atomic::AtomicU64;
+pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU64};
 pub(crate) use checker::thread;
 pub(crate) use task::{AbortHandle, Handle, Thread, block_on, run, spawn};
 
