@@ -88,6 +88,8 @@ impl<P: Payload> ProxyConnection<P> {
             }
             return;
         }
+        // Only what a caller waits for has a deadline, and the table ends or abandons that: each round takes
+        // one deadline away, so the rounds end.
         while let Some(exchange) = self.open().and_then(|open| open.correlation.overdue(now)) {
             self.apply(exchange, Fact::DeadlinePassed, CancelReason::Timeout, None, now);
         }
