@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::contender::{AnswererKind, Contender, TargetKind};
-use crate::slice::Allocations;
+use crate::slice::{Allocations, Making};
 use crate::target::Place;
 use crate::{run, worker};
 
@@ -78,6 +78,9 @@ pub struct Dose {
     /// Who takes part.
     #[arg(long, value_delimiter = ',', default_values_t = Contender::ALL, value_enum)]
     pub only: Vec<Contender>,
+    /// Whether callers keep their event or make it anew for each request.
+    #[arg(long, value_enum, default_value_t = Making::Kept)]
+    pub event: Making,
     /// Threads of each process's runtime. Default: the machine's cores.
     #[arg(long)]
     pub threads: Option<NonZero<usize>>,

@@ -2,14 +2,26 @@
 
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+
+/// Where a caller's next event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Making {
+    /// Each caller keeps its event and gives it another id: what is measured is the protocol alone.
+    Kept,
+    /// Each event is made anew, as a proxy does for each request.
+    Anew,
+}
 
 /// What load to make, for how long.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Load {
     /// Requests in flight, over all connections together.
     pub in_flight: usize,
+    /// Where the events come from.
+    pub making: Making,
     /// How long to load before the measuring begins.
     pub warm: Duration,
     /// How long to measure.

@@ -1,7 +1,9 @@
 //! The asking process: opens, says so, and then makes load whenever a line on stdin asks for it.
 
 use std::io::{BufRead, Write, stdin, stdout};
+use std::process;
 use std::sync::Arc;
+use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -39,8 +41,13 @@ fn ask_bare(runtime: &Runtime, place: Place, work: Work, allocations: Allocation
     obey(|load| bare.measure(runtime, work, &load, allocations))
 }
 
-/// Answers, until its peer hangs up.
+/// Answers, until its peer hangs up or whoever started it lets go of its stdin.
 pub fn answer(kind: AnswererKind, place: &Place, threads: usize) -> Result<(), String> {
+    thread::spawn(|| {
+        // A harness that was killed must not leave its processes behind.
+        let _ = stdin().lock().read_line(&mut String::new());
+        process::exit(0)
+    });
     match kind {
         AnswererKind::Raw => answerer::raw::run(place),
         AnswererKind::Ours => answerer::ours::run(&runtime(threads)?, place),

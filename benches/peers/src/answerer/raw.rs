@@ -30,7 +30,11 @@ use common::{BEFORE, BEHIND};
 pub fn run(place: &Place) -> Result<(), String> {
     let mut threads = Vec::new();
     for _ in 0..place.connections {
-        let stream = dial(&place.socket).map_err(|error| format!("the proxy can't be dialled: {error}"))?;
+        let mut stream =
+            dial(&place.socket).map_err(|error| format!("the proxy can't be dialled: {error}"))?;
+        register(&mut stream).map_err(|error| format!("the registration failed: {error}"))?;
+        // The published peer loses some of an agent's first connections if they come at once.
+        thread::sleep(Duration::from_millis(20));
         threads.push(thread::spawn(move || serve(stream)));
     }
     for thread in threads {
@@ -52,10 +56,22 @@ fn dial(socket: &Path) -> io::Result<UnixStream> {
     }
 }
 
-fn serve(mut stream: UnixStream) -> io::Result<()> {
+fn register(stream: &mut UnixStream) -> io::Result<()> {
     let mut output = Vec::new();
     frame(&mut output, HANDSHAKE_REQUEST, &[registration().as_bytes()]);
     stream.write_all(&output)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut response = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut response)?;
+    match response.strip_prefix(&[HANDSHAKE_RESPONSE]) {
+        Some(payload) if payload.starts_with(br#"{"success":true"#) => Ok(()),
+        _ => Err(io::Error::other(String::from_utf8_lossy(&response))),
+    }
+}
+
+fn serve(mut stream: UnixStream) -> io::Result<()> {
+    let mut output = Vec::new();
     let mut input = vec![0; 64 << 10];
     let mut filled = 0;
     let id = Finder::new(br#""correlation_id":""#);
@@ -99,9 +115,6 @@ fn react(whole: &[u8], id: &Finder<'_>, output: &mut Vec<u8>) -> io::Result<()> 
             frame(output, AGENT_RESPONSE, &[BEFORE.as_bytes(), &text[..end], BEHIND.as_bytes()]);
         }
         PING => frame(output, PONG, &[payload]),
-        HANDSHAKE_RESPONSE if !payload.starts_with(br#"{"success":true"#) => {
-            return Err(io::Error::other(String::from_utf8_lossy(payload)));
-        }
         _ => {}
     }
     Ok(())

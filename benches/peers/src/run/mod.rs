@@ -31,7 +31,7 @@ pub fn run(dose: &Dose) -> Result<ExitCode, String> {
 }
 
 fn load(dose: &Dose, in_flight: usize) -> Load {
-    Load { in_flight, warm: dose.warm(), measured: dose.measured() }
+    Load { in_flight, making: dose.event, warm: dose.warm(), measured: dose.measured() }
 }
 
 /// In every round, in every cell, everybody has a turn right after the others.

@@ -58,7 +58,7 @@ impl Pair {
         let mut command = Command::new(executable(Counting::Off)?);
         command.arg("answer").arg(argument(contender.answerer()));
         place(&mut command);
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::piped());
         let answering = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
         let results = BufReader::new(results);
         let mut pair = Self { contender, connections, asking, answering, orders, results, _dir: dir };

@@ -2,7 +2,7 @@
 
 use super::results::{Cell, Results, Spread};
 use crate::contender::Contender;
-use crate::slice::Slice;
+use crate::slice::{Making, Slice};
 
 /// Prints the medians and the ratios.
 pub fn print(results: &Results) {
@@ -12,8 +12,12 @@ pub fn print(results: &Results) {
         results.machine, results.threads, results.rounds, results.measured_ms
     );
     println!(
-        "CPU and allocations: of the asking process, per request; in brackets what making the event takes of it"
+        "CPU and allocations: of the asking process, per request; in brackets what the event takes of it:"
     );
+    match results.event {
+        Making::Kept => println!("each caller keeps its event and gives it another id"),
+        Making::Anew => println!("each event is made anew"),
+    }
     if let Some(why) = &results.syscalls_missing {
         println!("system calls were not counted: {why}");
     }

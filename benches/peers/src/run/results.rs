@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::cli::Dose;
 use crate::contender::Contender;
-use crate::slice::Slice;
+use crate::slice::{Making, Slice};
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -40,6 +40,8 @@ pub struct Results {
     pub machine: String,
     /// Threads of each process's runtime.
     pub threads: usize,
+    /// Where the events came from.
+    pub event: Making,
     /// Rounds.
     pub rounds: usize,
     /// How long each turn was, in milliseconds.
@@ -90,6 +92,7 @@ impl Results {
         Self {
             machine: machine(),
             threads: dose.threads(),
+            event: dose.event,
             rounds: dose.rounds(),
             measured_ms: dose.measured().as_millis(),
             syscalls_missing: None,

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{PATIENCE, Place};
 use crate::event;
-use crate::slice::{Allocations, Answered, Load, Slice, Window};
+use crate::slice::{Allocations, Answered, Load, Making, Slice, Window};
 
 /// What the task does beside writing and reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Bare {
             .enumerate()
             .map(|(index, stream)| {
                 let share = load.in_flight / connections + usize::from(index < load.in_flight % connections);
-                runtime.spawn(Lane::new(stream, index, work, share).run(window))
+                runtime.spawn(Lane::new(stream, index, (work, load.making), share).run(window))
             })
             .collect();
         let readings = window.watch(allocations);
@@ -95,7 +95,9 @@ struct Lane {
     index: usize,
     work: Work,
     share: usize,
+    making: Making,
     template: RequestHeaders,
+    event: RequestHeaders,
     encoded: Vec<u8>,
     number: u64,
     /// When each unanswered frame was made; answers come in order.
@@ -103,11 +105,22 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(stream: UnixStream, index: usize, work: Work, share: usize) -> Self {
+    fn new(stream: UnixStream, index: usize, (work, making): (Work, Making), share: usize) -> Self {
         let template = event::ours(&event::id(index, 0));
         let mut encoded = Vec::new();
         encode(&template, &mut encoded);
-        Self { stream, index, work, share, template, encoded, number: 0, asked: VecDeque::new() }
+        Self {
+            stream,
+            index,
+            work,
+            share,
+            making,
+            event: template.clone(),
+            template,
+            encoded,
+            number: 0,
+            asked: VecDeque::new(),
+        }
     }
 
     async fn run(mut self, window: Window) -> io::Result<(UnixStream, Answered)> {
@@ -115,9 +128,12 @@ impl Lane {
         let mut input = vec![0; 64 << 10];
         let mut filled = 0;
         let mut seen = Answered::default();
-        while !(self.asked.is_empty() && Instant::now() >= window.end) {
+        loop {
             while self.asked.len() < self.share && Instant::now() < window.end {
                 self.put(&mut output);
+            }
+            if self.asked.is_empty() {
+                return Ok((self.stream, seen));
             }
             let mut idle = true;
             if written < output.len() {
@@ -149,7 +165,6 @@ impl Lane {
                 self.stream.ready(interest).await?;
             }
         }
-        Ok((self.stream, seen))
     }
 
     fn put(&mut self, output: &mut Vec<u8>) {
@@ -159,11 +174,13 @@ impl Lane {
                 output.extend_from_slice(&self.encoded);
             }
             Work::Json => {
-                let mut event = self.template.clone();
-                event.metadata.correlation_id = event::id(self.index, self.number).into();
+                if self.making == Making::Anew {
+                    self.event = self.template.clone();
+                }
+                self.event.metadata.correlation_id = event::id(self.index, self.number).into();
                 self.number += 1;
                 self.asked.push_back(Instant::now());
-                encode(&event, output);
+                encode(&self.event, output);
             }
         }
     }

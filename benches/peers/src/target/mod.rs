@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use crate::event;
-use crate::slice::{Allocations, Answered, Load, Reading, Slice, Window};
+use crate::slice::{Allocations, Answered, Load, Making, Reading, Slice, Window};
 
 /// How long anything of the set-up may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,14 +43,31 @@ pub trait Target: Send + Sync + Sized + 'static {
     fn rename(event: &mut Self::Event, id: String);
 
     /// Asks, and sees that the answer allows the request.
-    fn ask(&self, caller: usize, event: Self::Event) -> impl Future<Output = Result<(), String>> + Send;
+    fn ask(&self, caller: usize, event: &Self::Event) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-/// A proxy makes every event anew, so each caller does.
-fn make<T: Target>(template: &T::Event, caller: usize, number: u64) -> T::Event {
-    let mut event = template.clone();
-    T::rename(&mut event, event::id(caller, number));
-    event
+/// A caller's events.
+struct Maker<T: Target> {
+    making: Making,
+    caller: usize,
+    number: u64,
+    template: T::Event,
+    event: T::Event,
+}
+
+impl<T: Target> Maker<T> {
+    fn new(making: Making, caller: usize) -> Self {
+        Self { making, caller, number: 0, template: T::template(), event: T::template() }
+    }
+
+    fn next(&mut self) -> &T::Event {
+        if self.making == Making::Anew {
+            self.event = self.template.clone();
+        }
+        T::rename(&mut self.event, event::id(self.caller, self.number));
+        self.number += 1;
+        &self.event
+    }
 }
 
 /// As many callers as there should be requests in flight, each asking one thing after the other.
@@ -61,40 +78,40 @@ pub fn measure<T: Target>(
     allocations: Allocations,
 ) -> Result<Slice, String> {
     let window = Window::of(load);
-    let callers: Vec<_> =
-        (0..load.in_flight).map(|caller| runtime.spawn(call(Arc::clone(target), caller, window))).collect();
+    let callers: Vec<_> = (0..load.in_flight)
+        .map(|caller| runtime.spawn(call(Arc::clone(target), Maker::new(load.making, caller), window)))
+        .collect();
     let readings = window.watch(allocations);
     let mut seen = Answered::default();
     for caller in callers {
         seen.extend(runtime.block_on(caller).map_err(|error| error.to_string())??);
     }
-    let (event_cpu, event_allocations) = measure_making::<T>(allocations);
+    let (event_cpu, event_allocations) = measure_making::<T>(load.making, allocations);
     Ok(Slice { event_cpu, event_allocations, ..Slice::of(seen, load, readings) })
 }
 
-async fn call<T: Target>(target: Arc<T>, caller: usize, window: Window) -> Result<Answered, String> {
-    let template = T::template();
+async fn call<T: Target>(target: Arc<T>, mut maker: Maker<T>, window: Window) -> Result<Answered, String> {
     let mut seen = Answered::default();
-    for number in 0.. {
-        let event = make::<T>(&template, caller, number);
+    loop {
+        let caller = maker.caller;
+        let event = maker.next();
         let asked = Instant::now();
         target.ask(caller, event).await?;
         let answered = Instant::now();
         window.note(&mut seen, asked, answered);
         if answered >= window.end {
-            break;
+            return Ok(seen);
         }
     }
-    Ok(seen)
 }
 
-/// What making and dropping an event costs without asking anybody.
-fn measure_making<T: Target>(allocations: Allocations) -> (f64, f64) {
+/// What making an event costs without asking anybody.
+fn measure_making<T: Target>(making: Making, allocations: Allocations) -> (f64, f64) {
     const COUNT: u32 = 2_000;
-    let template = T::template();
+    let mut maker = Maker::<T>::new(making, 0);
     let before = Reading::now(allocations);
-    for number in 0..COUNT {
-        drop(black_box(make::<T>(&template, 0, number.into())));
+    for _ in 0..COUNT {
+        black_box(maker.next());
     }
     Reading::now(allocations).each_since(&before, f64::from(COUNT))
 }

@@ -40,7 +40,7 @@ impl Target for Ours {
         event.metadata.correlation_id = id.into();
     }
 
-    async fn ask(&self, caller: usize, event: RequestHeaders) -> Result<(), String> {
+    async fn ask(&self, caller: usize, event: &RequestHeaders) -> Result<(), String> {
         let handle = &self.handles[caller % self.handles.len()];
         match handle.request_headers(event).await {
             Ok(answer) if answer.is_allow() => Ok(()),

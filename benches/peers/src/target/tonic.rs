@@ -47,9 +47,9 @@ impl Target for Tonic {
         event.metadata.get_or_insert_default().correlation_id = id;
     }
 
-    async fn ask(&self, caller: usize, event: RequestHeaders) -> Result<(), String> {
+    async fn ask(&self, caller: usize, event: &RequestHeaders) -> Result<(), String> {
         let mut client = self.channels[caller % self.channels.len()].clone();
-        match client.decide(event).await {
+        match client.decide(event.clone()).await {
             Ok(answer) => match answer.into_inner().decision {
                 Some(Decision::Allow(_)) => Ok(()),
                 decision => Err(format!("answered {decision:?}")),

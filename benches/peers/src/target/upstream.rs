@@ -63,9 +63,9 @@ impl Target for Upstream {
         event.metadata.correlation_id = id;
     }
 
-    async fn ask(&self, _: usize, event: RequestHeadersEvent) -> Result<(), String> {
+    async fn ask(&self, _: usize, event: &RequestHeadersEvent) -> Result<(), String> {
         let id = &event.metadata.correlation_id;
-        let answer = self.pool.send_request_headers(AGENT_ID, id, &event).await;
+        let answer = self.pool.send_request_headers(AGENT_ID, id, event).await;
         // As its documentation asks for when a request is over.
         self.pool.clear_correlation_affinity(id);
         match answer {
