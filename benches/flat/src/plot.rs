@@ -43,11 +43,18 @@ fn panel(area: &Area<'_>, drawn: &[Drawn], what: &str, number: fn(&Cost) -> f64)
     let mut chart = ChartBuilder::on(area)
         .caption(what, ("sans-serif", 17))
         .margin(12)
+        .margin_right(28)
         .x_label_area_size(38)
         .y_label_area_size(48)
         .build_cartesian_2d((1.0..most).log_scale(), 0.0..high * 1.1)
         .map_err(failed)?;
-    chart.configure_mesh().x_desc("how many there are").light_line_style(WHITE).draw().map_err(failed)?;
+    chart
+        .configure_mesh()
+        .x_desc("how many there are")
+        .x_label_formatter(&|count| format!("{count:.0}"))
+        .light_line_style(WHITE)
+        .draw()
+        .map_err(failed)?;
     for (index, (name, points)) in lines.into_iter().enumerate() {
         let colour = Palette99::pick(index).to_rgba();
         chart

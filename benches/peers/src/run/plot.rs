@@ -25,6 +25,16 @@ pub fn draw(results: &Results, path: &Path) -> Result<(), String> {
     root.present().map_err(failed)
 }
 
+/// A number of an axis.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as the axis hands it over")]
+fn short(number: &f64) -> String {
+    match *number {
+        millions if millions >= 1e6 => format!("{:.0} M", millions / 1e6),
+        thousands if thousands >= 1e3 => format!("{:.0} k", thousands / 1e3),
+        small => format!("{small:.0}"),
+    }
+}
+
 fn failed(error: impl std::fmt::Display) -> String {
     format!("the plot can't be drawn: {error}")
 }
@@ -65,11 +75,19 @@ fn panel(
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{what}, connections: {connections}"), ("sans-serif", 17))
         .margin(12)
+        .margin_right(28)
         .x_label_area_size(38)
         .y_label_area_size(64)
         .build_cartesian_2d((1.0..most).log_scale(), (low * 0.8..high * 1.25).log_scale())
         .map_err(failed)?;
-    chart.configure_mesh().x_desc("in flight").light_line_style(WHITE).draw().map_err(failed)?;
+    chart
+        .configure_mesh()
+        .x_desc("in flight")
+        .x_label_formatter(&|count| format!("{count:.0}"))
+        .y_label_formatter(&short)
+        .light_line_style(WHITE)
+        .draw()
+        .map_err(failed)?;
     for contender in Contender::ALL {
         let points = line(contender);
         if points.is_empty() {
