@@ -21,7 +21,7 @@ pub enum Dialled {
 /// One event that the proxy's application will submit, in the order of the list.
 #[derive(Clone, Copy, Debug)]
 pub struct Planned {
-    /// Which request, as an index into [`Scenario::ids`].
+    /// Which request: 0 or 1; its name is [`Scenario::id`].
     pub lane: u8,
     /// What kind of event.
     pub kind: EventKind,

@@ -1,6 +1,8 @@
 //! Prints a long random run of the real machines as a TLA+ module, for the model checker to judge.
 //!
-//!     trace SEED STEPS [tampered]     a module `Trace` for `proofs/tla/Follow.tla`
+//! ```text
+//! trace SEED STEPS [tampered]     a module `Trace` for proofs/tla/Follow.tla
+//! ```
 //!
 //! `tampered`: one state on the way is falsified, and the run must be rejected.
 
