@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::machine::{ConnectionState, Timestamp};
+use crate::session::Session;
 
 use super::shared::{Core, Drive, Shared};
 use super::sync::Arc;
@@ -57,7 +58,7 @@ pub(crate) trait Role: Send + Unpin + 'static {
     /// Acts on an event, with the connection locked. Whom it wakes goes into `wakers`.
     fn handle_event(
         &mut self,
-        event: <Self::Session as Drive>::Event,
+        event: <Self::Session as Session>::Event,
         core: &mut Core<Self::Session>,
         now: Timestamp,
         wakers: &mut Vec<Waker>,

@@ -16,18 +16,20 @@ use crate::wire::{
 use super::ask::Ask;
 use super::gate::Gate;
 use super::hook::Peer;
-use super::shared::{Load, Shared, Traffic, drive};
+use super::shared::{Drive, Load, Shared, Traffic};
 use super::side::{ProxySide, Report, Reports};
 use super::sync::{Arc, watch};
 
-drive!(ProxySession, crate::session::ProxySessionEvent, ProxySide, load);
+impl Drive for ProxySession {
+    type Side = ProxySide;
 
-fn load(session: &ProxySession) -> Load {
-    let events = session.in_flight().saturating_add(session.waiting());
-    Load {
-        serving: session.state() == ConnectionState::Open,
-        paused: session.shut() == Some(Shut::Paused),
-        events: u32::try_from(events).unwrap_or(u32::MAX),
+    fn load(&self) -> Load {
+        let events = self.in_flight().saturating_add(self.waiting());
+        Load {
+            serving: self.state() == ConnectionState::Open,
+            paused: self.shut() == Some(Shut::Paused),
+            events: u32::try_from(events).unwrap_or(u32::MAX),
+        }
     }
 }
 

@@ -5,75 +5,19 @@
 
 use std::task::{Context, Waker};
 
-use crate::machine::{CloseReason, ConnectionState, Timestamp};
+use crate::machine::Timestamp;
+use crate::session::Session;
 
 use super::clock::Clock;
 use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
-/// A session as the driver sees it; implemented by both roles' sessions.
-pub(crate) trait Drive: Send + 'static {
-    /// What it tells the application.
-    type Event;
+/// A session and what the adapter has to do with it; implemented by both roles' sessions.
+pub(crate) trait Drive: Session + Send + 'static {
     /// What the adapter keeps beside it, under the same lock.
     type Side: Send + 'static;
 
-    fn state(&self) -> ConnectionState;
     fn load(&self) -> Load;
-    fn close_reason(&self) -> Option<&CloseReason>;
-    fn wants_bytes(&self) -> bool;
-    fn handle_bytes(&mut self, bytes: &[u8], now: Timestamp);
-    fn handle_eof(&mut self);
-    fn handle_transport_lost(&mut self);
-    fn handle_timeout(&mut self, now: Timestamp);
-    fn poll_timeout(&self) -> Option<Timestamp>;
-    fn poll_event(&mut self) -> Option<Self::Event>;
-    fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool;
 }
-
-/// Forwards [`Drive`] to the session's methods of the same names.
-macro_rules! drive {
-    ($session:ty, $event:ty, $side:ty, $load:expr) => {
-        impl $crate::net::shared::Drive for $session {
-            type Event = $event;
-            type Side = $side;
-
-            fn state(&self) -> $crate::machine::ConnectionState {
-                <$session>::state(self)
-            }
-            fn load(&self) -> $crate::net::shared::Load {
-                $load(self)
-            }
-            fn close_reason(&self) -> Option<&$crate::machine::CloseReason> {
-                <$session>::close_reason(self)
-            }
-            fn wants_bytes(&self) -> bool {
-                <$session>::wants_bytes(self)
-            }
-            fn handle_bytes(&mut self, bytes: &[u8], now: $crate::machine::Timestamp) {
-                <$session>::handle_bytes(self, bytes, now);
-            }
-            fn handle_eof(&mut self) {
-                <$session>::handle_eof(self);
-            }
-            fn handle_transport_lost(&mut self) {
-                <$session>::handle_transport_lost(self);
-            }
-            fn handle_timeout(&mut self, now: $crate::machine::Timestamp) {
-                <$session>::handle_timeout(self, now);
-            }
-            fn poll_timeout(&self) -> Option<$crate::machine::Timestamp> {
-                <$session>::poll_timeout(self)
-            }
-            fn poll_event(&mut self) -> Option<$event> {
-                <$session>::poll_event(self)
-            }
-            fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
-                <$session>::poll_transmit(self, out)
-            }
-        }
-    };
-}
-pub(crate) use drive;
 
 /// What a choice among connections asks of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,16 +16,18 @@ use crate::wire::{Answer, CancelReason, RegistrationResponse};
 use super::crew::Crew;
 use super::driver::Role;
 use super::handler::{Context, Handler, dispatch};
-use super::shared::{Core, Load, Shared, drive};
+use super::shared::{Core, Drive, Load, Shared};
 use super::sync::{Arc, Handle, watch};
 
-drive!(AgentSession, AgentSessionEvent, AgentSide, load);
+impl Drive for AgentSession {
+    type Side = AgentSide;
 
-fn load(session: &AgentSession) -> Load {
-    Load {
-        serving: session.state() == ConnectionState::Open,
-        paused: session.is_pausing(),
-        events: u32::try_from(session.unanswered()).unwrap_or(u32::MAX),
+    fn load(&self) -> Load {
+        Load {
+            serving: self.state() == ConnectionState::Open,
+            paused: self.is_pausing(),
+            events: u32::try_from(self.unanswered()).unwrap_or(u32::MAX),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::machine::{ConnectionState, Timestamp};
-use crate::session::{AgentSession, AgentSessionEvent, AgentSettings, Receipt};
+use crate::session::{AgentSession, AgentSessionEvent, AgentSettings, Receipt, Session};
 use crate::wire::Answer;
 
 use super::super::clock::Clock;
@@ -16,7 +16,7 @@ use super::super::shared::Drive;
 use super::super::sync::{Arc, Mutex, lock};
 
 /// What the other end does with its session's events.
-type React<S> = Box<dyn FnMut(&mut S, <S as Drive>::Event, Timestamp) + Send>;
+type React<S> = Box<dyn FnMut(&mut S, <S as Session>::Event, Timestamp) + Send>;
 
 pub(super) struct Far<S: Drive> {
     inner: Arc<Mutex<Inner<S>>>,
