@@ -25,6 +25,10 @@ mod found;
 mod golden_vectors;
 #[cfg(test)]
 #[cfg(feature = "std")]
+#[path = "../tests/json.rs"]
+mod json_reader;
+#[cfg(test)]
+#[cfg(feature = "std")]
 #[path = "../tests/malformed/main.rs"]
 mod malformed;
 #[cfg(test)]

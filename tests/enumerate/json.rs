@@ -5,7 +5,7 @@ use dialback::testing::json::{all_kinds_alike, read_alike};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::{bytes, every};
+use super::{bytes, every};
 
 /// What JSON is made of, one of each kind: what opens, closes and parts; escapes, digits, letters of words;
 /// white space, a control character, and half a letter.
