@@ -215,6 +215,209 @@ fn what_json_has_no_form_for_is_refused_as_by_serde_json() {
     write_alike(&(Kinds::Allow, (), Nothing, IgnoredOut)).unwrap();
 }
 
+/// One of each kind that serde knows.
+enum Every {
+    Bool,
+    Signed(i8),
+    Unsigned(u32),
+    Wide,
+    WideSigned,
+    Float(f32),
+    Double(f64),
+    Char(char),
+    Text(&'static str),
+    Spoken,
+    Bytes,
+    Nothing,
+    Some(&'static str),
+    Unit,
+    UnitStruct,
+    UnitVariant,
+    Newtype(&'static str),
+    NewtypeVariant,
+    List,
+    Tuple,
+    TupleStruct,
+    TupleVariant,
+    Map,
+    Struct,
+    StructVariant,
+    /// A struct by a name that `serde_json` keeps for its own.
+    Private(&'static str),
+}
+
+impl Serialize for Every {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::*;
+        match self {
+            Self::Bool => serializer.serialize_bool(false),
+            Self::Signed(number) => serializer.serialize_i8(*number),
+            Self::Unsigned(number) => serializer.serialize_u32(*number),
+            Self::Wide => serializer.serialize_u128(u128::MAX),
+            Self::WideSigned => serializer.serialize_i128(i128::MIN),
+            Self::Float(number) => serializer.serialize_f32(*number),
+            Self::Double(number) => serializer.serialize_f64(*number),
+            Self::Char(letter) => serializer.serialize_char(*letter),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Spoken => serializer.collect_str(&format_args!("{}\n", 1)),
+            Self::Bytes => serializer.serialize_bytes(b"a\0\xff"),
+            Self::Nothing => serializer.serialize_none(),
+            Self::Some(text) => serializer.serialize_some(text),
+            Self::Unit => serializer.serialize_unit(),
+            Self::UnitStruct => serializer.serialize_unit_struct("Every"),
+            Self::UnitVariant => serializer.serialize_unit_variant("Every", 0, "a \"b\""),
+            Self::Newtype(text) => serializer.serialize_newtype_struct("Every", text),
+            Self::NewtypeVariant => serializer.serialize_newtype_variant("Every", 0, "a \"b\"", &1),
+            Self::List => {
+                let mut list = serializer.serialize_seq(None)?;
+                list.serialize_element("a")?;
+                list.end()
+            }
+            Self::Tuple => {
+                let mut list = serializer.serialize_tuple(1)?;
+                list.serialize_element("a")?;
+                list.end()
+            }
+            Self::TupleStruct => {
+                let mut list = serializer.serialize_tuple_struct("Every", 1)?;
+                list.serialize_field("a")?;
+                list.end()
+            }
+            Self::TupleVariant => {
+                let mut list = serializer.serialize_tuple_variant("Every", 0, "v", 1)?;
+                list.serialize_field("a")?;
+                list.end()
+            }
+            Self::Map => {
+                let mut map = serializer.serialize_map(None)?;
+                map.serialize_entry("a", "b")?;
+                map.end()
+            }
+            Self::Struct => {
+                let mut fields = serializer.serialize_struct("Every", 1)?;
+                fields.serialize_field("a \"b\"", "c")?;
+                fields.end()
+            }
+            Self::StructVariant => {
+                let mut fields = serializer.serialize_struct_variant("Every", 0, "v", 1)?;
+                fields.serialize_field("a", "b")?;
+                fields.end()
+            }
+            Self::Private(name) => {
+                let mut fields = serializer.serialize_struct(name, 1)?;
+                fields.serialize_field(name, "12")?;
+                fields.end()
+            }
+        }
+    }
+}
+
+/// A map of one entry.
+struct Entry<'a>(&'a Every, &'a Every);
+
+impl Serialize for Entry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.0, self.1)])
+    }
+}
+
+#[test]
+fn every_kind_is_written_as_by_serde_json_as_a_value_and_as_a_key() {
+    let every = [
+        Every::Bool,
+        Every::Signed(-128),
+        Every::Unsigned(7),
+        Every::Wide,
+        Every::WideSigned,
+        Every::Float(-0.5),
+        Every::Float(f32::NAN),
+        Every::Double(1e300),
+        Every::Double(f64::NEG_INFINITY),
+        Every::Char('"'),
+        Every::Text("a \"quoted\"\nword"),
+        Every::Spoken,
+        Every::Bytes,
+        Every::Nothing,
+        Every::Some("a"),
+        Every::Unit,
+        Every::UnitStruct,
+        Every::UnitVariant,
+        Every::Newtype("a"),
+        Every::NewtypeVariant,
+        Every::List,
+        Every::Tuple,
+        Every::TupleStruct,
+        Every::TupleVariant,
+        Every::Map,
+        Every::Struct,
+        Every::StructVariant,
+        Every::Private("$serde_json::private::Number"),
+        Every::Private("$serde_json::private::RawValue"),
+    ];
+    for kind in &every {
+        write_alike(kind).unwrap();
+        write_alike(&Entry(kind, &Every::Text("value"))).unwrap();
+        write_alike(&Entry(&Every::Text("key"), kind)).unwrap();
+    }
+}
+
+/// Two of a kind, by a name or by none.
+#[derive(Debug, Deserialize, PartialEq)]
+struct Two(u8, Newtype);
+
+/// A struct by a name that `serde_json` keeps for its own.
+#[derive(Debug, PartialEq)]
+struct Reserved(String);
+
+impl<'de> Deserialize<'de> for Reserved {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> serde::de::Visitor<'de> for Text {
+            type Value = Reserved;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text around which there is nothing")
+            }
+
+            fn visit_newtype_struct<D: serde::Deserializer<'de>>(
+                self,
+                inner: D,
+            ) -> Result<Reserved, D::Error> {
+                String::deserialize(inner).map(Reserved)
+            }
+        }
+        deserializer.deserialize_newtype_struct("$serde_json::private::Dialback", Text)
+    }
+}
+
+/// A key that is a struct around a text.
+#[derive(Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+struct Wrapped(String);
+
+#[test]
+fn rare_kinds_are_read_as_by_serde_json() {
+    use std::collections::BTreeMap;
+    for text in [
+        "[1,2.5]",
+        "[1]",
+        "[1,2,3]",
+        "{}",
+        "\"a\"",
+        "{\"a\":1}",
+        "{\"7\":1}",
+        "{\"block\":\"allow\"}",
+        "\"block\"",
+    ] {
+        let text = text.as_bytes();
+        read_alike::<Two>(text).unwrap();
+        read_alike::<Reserved>(text).unwrap();
+        read_alike::<BTreeMap<Wrapped, u8>>(text).unwrap();
+        read_alike::<BTreeMap<Option<u8>, u8>>(text).unwrap();
+        read_alike::<Kinds>(text).unwrap();
+    }
+    assert!(read_alike::<Two>(b"[1,2.5]").unwrap());
+}
+
 struct Bytes;
 
 impl Serialize for Bytes {

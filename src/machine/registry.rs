@@ -3,16 +3,20 @@
 //! Pure decisions: who is connected, how loaded and how healthy comes in as values, the choice
 //! goes out. What a pool adds is only where the values are kept.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::time::Timestamp;
+
+/// How many connections are looked at together; see [`choose_among`].
+pub const GROUP: usize = 32;
 
 /// How the next connection is chosen among those that are fit. Ties rotate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Balance {
     /// One after the other.
     RoundRobin,
-    /// The one with the fewest events in flight.
+    /// The one with the fewest events in flight; among more than [`GROUP`], the one of a group.
     #[default]
     LeastInFlight,
     /// The less loaded of two drawn at random: nearly as even, and blind to herds.
@@ -86,6 +90,69 @@ pub fn choose(candidates: &[Candidate], balance: Balance, ticket: u64) -> Option
         }
     }
     .map(|(index, _)| index)
+}
+
+/// Chooses among `count` connections, of which `look` tells what a choice sees. Up to [`GROUP`] connections are
+/// all looked at, as by [`choose`]. More are looked at in groups of so many, one after another from a place
+/// that moves on with the ticket, until a group has somebody of [`Fitness::Fit`]; of that group one is chosen. So what
+/// a choice costs does not grow with the connections while most are fit, and the fittest is found wherever
+/// it is. With the [`Balance`] of the fewest in flight it is then the fewest of a group, not of all.
+///
+/// `None` if nobody is better than [`Fitness::Unfit`].
+///
+/// ```
+/// use dialback::machine::registry::{Balance, Candidate, Fitness, choose_among};
+///
+/// let mut looked = 0;
+/// let chosen = choose_among(
+///     1_000,
+///     |_| {
+///         looked += 1;
+///         Candidate { fitness: Fitness::Fit, load: 0 }
+///     },
+///     Balance::LeastInFlight,
+///     7,
+/// );
+/// assert_eq!((chosen, looked), (Some(7), 32));
+/// ```
+pub fn choose_among(
+    count: usize,
+    mut look: impl FnMut(usize) -> Candidate,
+    balance: Balance,
+    ticket: u64,
+) -> Option<usize> {
+    let mut group = Vec::with_capacity(count.min(GROUP));
+    if count <= GROUP {
+        group.extend((0..count).map(look));
+        return choose(&group, balance, ticket);
+    }
+    // Within a group the first comes first, so that each has its turn as the place moves on.
+    let (place, turn) = match balance {
+        Balance::RoundRobin | Balance::LeastInFlight => (ticket, 0),
+        Balance::Random { seed } | Balance::PowerOfTwo { seed } => {
+            (mix(seed.rotate_left(32), ticket), ticket)
+        }
+    };
+    let start = usize::try_from(place.checked_rem(count as u64)?).ok()?;
+    let mut best = None;
+    let mut seen = 0_usize;
+    while seen < count {
+        let size = GROUP.min(count.saturating_sub(seen));
+        let first = start.wrapping_add(seen).checked_rem(count)?;
+        let member = |offset: usize| first.wrapping_add(offset).checked_rem(count).unwrap_or_default();
+        group.clear();
+        group.extend((0..size).map(|offset| look(member(offset))));
+        seen = seen.saturating_add(size);
+        let Some(offset) = choose(&group, balance, turn) else { continue };
+        let fitness = group.get(offset).map(|candidate| candidate.fitness)?;
+        if best.is_none_or(|(found, _)| fitness < found) {
+            best = Some((fitness, member(offset)));
+        }
+        if fitness == Fitness::Fit {
+            break;
+        }
+    }
+    best.map(|(_, index)| index)
 }
 
 /// Spreads a seed and a ticket over 64 bits (the finisher of SplitMix64).
@@ -260,7 +327,6 @@ impl HealthRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_micros(seconds * 1_000_000)
@@ -299,15 +365,82 @@ mod tests {
         assert!(heavy.count() < 350);
     }
 
+    const EVERY_BALANCE: [Balance; 4] = [
+        Balance::RoundRobin,
+        Balance::LeastInFlight,
+        Balance::Random { seed: 3 },
+        Balance::PowerOfTwo { seed: 3 },
+    ];
+
+    #[test]
+    fn of_many_a_bounded_number_is_looked_at_and_each_has_its_turn() {
+        const MANY: usize = 1_000;
+        for balance in EVERY_BALANCE {
+            let mut chosen = alloc::vec![0_u32; MANY];
+            for ticket in 0..MANY as u64 {
+                let mut looked = 0;
+                let look = |_| {
+                    looked += 1;
+                    Candidate { fitness: Fitness::Fit, load: 4 }
+                };
+                chosen[choose_among(MANY, look, balance, ticket).unwrap()] += 1;
+                assert_eq!(looked, GROUP, "{balance:?}");
+            }
+            match balance {
+                Balance::RoundRobin | Balance::LeastInFlight => {
+                    assert!(chosen.iter().all(|times| *times == 1))
+                }
+                Balance::Random { .. } | Balance::PowerOfTwo { .. } => {
+                    let reached = chosen.iter().filter(|times| **times > 0).count();
+                    assert!(reached > MANY / 2 && chosen.iter().all(|times| *times < 12), "{balance:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_many_the_least_loaded_of_a_group_is_chosen() {
+        let look = |index| Candidate { fitness: Fitness::Fit, load: if index == 50 { 0 } else { 9 } };
+        assert_eq!(choose_among(1_000, look, Balance::LeastInFlight, 40), Some(50));
+        assert_eq!(choose_among(GROUP, look, Balance::LeastInFlight, 3), Some(3));
+    }
+
+    #[test]
+    fn of_many_the_fittest_is_found_wherever_it_is() {
+        for balance in EVERY_BALANCE {
+            for count in [1, GROUP, GROUP + 1, 3 * GROUP, 100] {
+                for place in 0..count {
+                    let but_one = |rest: Fitness, one: Fitness| {
+                        let fitness = move |index| if index == place { one } else { rest };
+                        choose_among(
+                            count,
+                            |index| Candidate { fitness: fitness(index), load: 0 },
+                            balance,
+                            77,
+                        )
+                    };
+                    assert_eq!(but_one(Fitness::Degraded, Fitness::Fit), Some(place), "{balance:?} {count}");
+                    assert_eq!(
+                        but_one(Fitness::Unfit, Fitness::Degraded),
+                        Some(place),
+                        "{balance:?} {count}"
+                    );
+                    assert_eq!(but_one(Fitness::Unfit, Fitness::Unfit), None, "{balance:?} {count}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_chosen_of_none() {
+        let look = |_| Candidate { fitness: Fitness::Fit, load: 0 };
+        assert_eq!(choose_among(0, look, Balance::RoundRobin, 0), None);
+    }
+
     #[test]
     fn the_unfit_are_never_chosen_and_the_degraded_last() {
         let of = |fitness| Candidate { fitness, load: 0 };
-        for balance in [
-            Balance::RoundRobin,
-            Balance::LeastInFlight,
-            Balance::Random { seed: 3 },
-            Balance::PowerOfTwo { seed: 3 },
-        ] {
+        for balance in EVERY_BALANCE {
             for ticket in 0..50 {
                 let mixed = [of(Fitness::Unfit), of(Fitness::Degraded), of(Fitness::Fit)];
                 assert_eq!(choose(&mixed, balance, ticket), Some(2));

@@ -373,8 +373,25 @@ mod tests {
         let event = Event::from(ResponseHeaders::new("d", 200));
         assert_eq!(event.kind(), EventKind::ResponseHeaders);
         assert_eq!(event.correlation_id().as_str(), "d");
-        let borrowed: &dyn Fn(&Event) -> EventKind = &|event| AnyEvent::kind(&event);
-        assert_eq!(borrowed(&event), EventKind::ResponseHeaders);
+    }
+
+    /// Kind, id and the text that is written.
+    fn told<E: AnyEvent>(event: E) -> (EventKind, CorrelationId, Vec<u8>) {
+        let mut text = Vec::with_capacity(event.room());
+        Encoding::Json.encode(&event, &mut text).unwrap();
+        (event.kind(), event.correlation_id().clone(), text)
+    }
+
+    #[test]
+    fn an_event_is_the_same_by_itself_among_others_and_borrowed() {
+        let headers = ResponseHeaders::new("d", 200);
+        let event = Event::from(headers.clone());
+        assert_eq!(told(&headers), told(&event));
+        assert_eq!(told(&headers), told(event));
+        let chunk = RequestBodyChunk::new("e", "body");
+        assert_eq!(told(&chunk), told(Event::from(chunk.clone())));
+        assert!(chunk.room() > chunk.data.len());
+        assert_eq!((&chunk).room(), chunk.room());
     }
 
     #[test]

@@ -290,6 +290,45 @@ fn an_agent_that_owes_too_much_is_let_go() {
 }
 
 #[test]
+// Rule: F-PAUSE-1, F-PAUSE-2.
+fn it_tells_what_is_paused() {
+    let mut proxy = open();
+    let flow = |id: Option<&str>, action| FromAgent::Flow { id: id.map(Into::into), action };
+    proxy.submit(submission(1, "a"), at(1)).unwrap();
+    assert!(!proxy.is_paused() && !proxy.is_request_paused(&"a".into()));
+    proxy.handle_frame(flow(Some("a"), FlowAction::Pause), at(1));
+    assert!(
+        !proxy.is_paused() && proxy.is_request_paused(&"a".into()) && !proxy.is_request_paused(&"b".into())
+    );
+    proxy.handle_frame(flow(None, FlowAction::Pause), at(1));
+    assert!(proxy.is_paused());
+    proxy.handle_frame(flow(None, FlowAction::Resume), at(1));
+    assert!(!proxy.is_paused());
+    proxy.close();
+    assert!(!proxy.is_paused() && !proxy.is_request_paused(&"a".into()));
+}
+
+#[test]
+// Rule: H-ORDER-2.
+fn an_answer_whose_id_is_lent_is_taken_as_one_that_owns_it() {
+    for open_first in [true, false] {
+        let mut proxies = [(); 2].map(|()| {
+            if open_first { open() } else { ProxyConnection::accept(ProxyLimits::default(), Timestamp::ZERO) }
+        });
+        if open_first {
+            proxies.iter_mut().for_each(|proxy| proxy.submit(submission(1, "a"), at(1)).unwrap());
+            proxies.iter_mut().for_each(|proxy| assert_eq!(frames(proxy).len(), 1));
+        }
+        for _ in 0..2 {
+            proxies[0].handle_answer(Some("a"), None, Vec::new(), at(2));
+            proxies[1].handle_frame(answer("a"), at(2));
+            assert_eq!(proxies[0], proxies[1]);
+            proxies.iter_mut().for_each(|proxy| proxy.close());
+        }
+    }
+}
+
+#[test]
 // Rule: F-PAUSE-2.
 fn a_pause_of_a_request_ends_with_its_last_exchange() {
     let mut proxy = open();

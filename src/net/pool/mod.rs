@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::machine::Timestamp;
-use crate::machine::registry::{Balance, Candidate, Fitness, HealthLimits, HealthRecord, Sign, choose};
+use crate::machine::registry::{Balance, Candidate, Fitness, HealthLimits, HealthRecord, Sign, choose_among};
 use crate::wire::{CorrelationId, EventKind, HealthState};
 
 use super::clock::Clock;
@@ -70,7 +70,7 @@ struct Inner {
 /// holds the lock only to clone a pointer.
 struct Group {
     members: RwLock<Members>,
-    /// Grows with every choice; see [`choose`].
+    /// Grows with every choice; see [`choose_among`].
     ticket: AtomicU64,
     /// What the connections that have left had seen.
     departed: Mutex<Totals>,
@@ -159,10 +159,14 @@ impl Pool {
             return Err(PoolError::NotConnected);
         }
         let (config, now) = (&self.inner.config, self.inner.clock.now());
-        let candidates: Vec<Candidate> =
-            members.iter().map(|member| member.candidate(needs, config, now)).collect();
+        let look = |index: usize| match members.get(index) {
+            Some(member) => member.candidate(needs, config, now),
+            // There is none past the last.
+            None => Candidate { fitness: Fitness::Unfit, load: 0 },
+        };
         let ticket = group.ticket.fetch_add(1, Ordering::Relaxed);
-        let chosen = choose(&candidates, config.balance, ticket).and_then(|index| members.get(index));
+        let chosen =
+            choose_among(members.len(), look, config.balance, ticket).and_then(|index| members.get(index));
         let member = Arc::clone(chosen.ok_or(PoolError::NoneFit { connections: members.len() })?);
         lock(&member.health).handle_chosen(now);
         Ok(Request { member, limits: config.health, clock: self.inner.clock, id: correlation_id.into() })
