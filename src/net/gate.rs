@@ -1,6 +1,5 @@
 //! Waiting for the moment in which an event could be written.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
@@ -10,6 +9,7 @@ use crate::session::ProxySession;
 
 use super::handle::{AgentHandle, Connection};
 use super::sync::Arc;
+use super::wakers::Wakers;
 
 /// Whether an event could be written to an agent now, to be waited for. Got from
 /// [`AgentHandle::gate`]; keeps the connection as a handle does.
@@ -42,8 +42,8 @@ impl Gate {
         let mut core = self.connection.shared.lock();
         let look = core.side.gate.look(&core.session);
         let gone = match &look {
-            Poll::Ready(_) => self.entry.take().and_then(|entry| core.side.gate.remove(entry)),
-            Poll::Pending => core.side.gate.put(&mut self.entry, cx.waker()),
+            Poll::Ready(_) => self.entry.take().and_then(|entry| core.side.gate.wakers.remove(entry)),
+            Poll::Pending => core.side.gate.wakers.put(&mut self.entry, cx.waker()),
         };
         // A waker is dropped with the lock free: nobody knows what hangs on it.
         drop(core);
@@ -70,7 +70,7 @@ impl Clone for Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         if let Some(entry) = self.entry {
-            let gone = self.connection.shared.lock().side.gate.remove(entry);
+            let gone = self.connection.shared.lock().side.gate.wakers.remove(entry);
             drop(gone);
         }
     }
@@ -85,8 +85,7 @@ impl fmt::Debug for Gate {
 /// Those who wait at a connection's gate.
 #[derive(Default)]
 pub(super) struct Waiting {
-    wakers: BTreeMap<u64, Waker>,
-    last: u64,
+    wakers: Wakers,
     /// Events that were taken since the driver last wrote. Each will take a place in the window, or
     /// turn out to be behind another of its request.
     fresh: usize,
@@ -113,22 +112,6 @@ impl Waiting {
         self.fresh = self.fresh.saturating_add(1);
     }
 
-    /// Remembers whom to wake, under `entry` if there is one. Returns the waker that was there.
-    fn put(&mut self, entry: &mut Option<u64>, waker: &Waker) -> Option<Waker> {
-        let entry = entry.get_or_insert_with(|| {
-            self.last = self.last.wrapping_add(1);
-            self.last
-        });
-        match self.wakers.get(entry) {
-            Some(known) if known.will_wake(waker) => None,
-            Some(_) | None => self.wakers.insert(*entry, waker.clone()),
-        }
-    }
-
-    fn remove(&mut self, entry: u64) -> Option<Waker> {
-        self.wakers.remove(&entry)
-    }
-
     #[cfg(all(test, any(dialback_loom, dialback_shuttle)))]
     pub(super) fn is_empty(&self) -> bool {
         self.wakers.is_empty()
@@ -140,7 +123,7 @@ impl Waiting {
     pub(super) fn settle(&mut self, session: &ProxySession, wakers: &mut Vec<Waker>) {
         self.fresh = 0;
         if !self.wakers.is_empty() && self.look(session).is_ready() {
-            wakers.extend(std::mem::take(&mut self.wakers).into_values());
+            wakers.extend(self.wakers.take());
         }
     }
 }

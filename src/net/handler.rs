@@ -9,7 +9,9 @@ use crate::wire::{
     ResponseHeaders, WebSocketFrame,
 };
 
-use super::sync::watch;
+use super::cancellation::Cancellation;
+use super::hook::BoxFuture;
+use super::sync::Arc;
 
 /// Answers events. Every method has a default that allows; write those for the kinds of event
 /// that the agent registers for.
@@ -115,17 +117,18 @@ fn allow<T: Send>(event: T, cx: Context) -> impl Future<Output = Answer> + Send 
     std::future::ready(Answer::allow())
 }
 
-/// Hands an event to the method of its kind.
-pub(super) async fn dispatch<H: Handler>(handler: &H, event: Event, cx: Context) -> Answer {
+/// Hands an event to the method of its kind. What comes of it is boxed: an event's task then has the size
+/// of what is done for it, not of the most that may be done for any.
+pub(super) fn dispatch<H: Handler>(handler: &H, event: Event, cx: Context) -> BoxFuture<'_, Answer> {
     match event {
-        Event::RequestHeaders(event) => handler.on_request_headers(event, cx).await,
-        Event::RequestBodyChunk(event) => handler.on_request_body_chunk(event, cx).await,
-        Event::ResponseHeaders(event) => handler.on_response_headers(event, cx).await,
-        Event::ResponseBodyChunk(event) => handler.on_response_body_chunk(event, cx).await,
-        Event::RequestComplete(event) => handler.on_request_complete(event, cx).await,
-        Event::WebSocketFrame(event) => handler.on_websocket_frame(event, cx).await,
-        Event::GuardrailInspect(event) => handler.on_guardrail_inspect(event, cx).await,
-        Event::Configure(event) => handler.on_configure(event, cx).await,
+        Event::RequestHeaders(event) => Box::pin(handler.on_request_headers(event, cx)),
+        Event::RequestBodyChunk(event) => Box::pin(handler.on_request_body_chunk(event, cx)),
+        Event::ResponseHeaders(event) => Box::pin(handler.on_response_headers(event, cx)),
+        Event::ResponseBodyChunk(event) => Box::pin(handler.on_response_body_chunk(event, cx)),
+        Event::RequestComplete(event) => Box::pin(handler.on_request_complete(event, cx)),
+        Event::WebSocketFrame(event) => Box::pin(handler.on_websocket_frame(event, cx)),
+        Event::GuardrailInspect(event) => Box::pin(handler.on_guardrail_inspect(event, cx)),
+        Event::Configure(event) => Box::pin(handler.on_configure(event, cx)),
     }
 }
 
@@ -148,15 +151,12 @@ pub(super) async fn dispatch<H: Handler>(handler: &H, event: Event, cx: Context)
 #[derive(Clone, Debug)]
 pub struct Context {
     correlation_id: CorrelationId,
-    cancelled: watch::Receiver<Option<CancelReason>>,
+    cancellation: Arc<Cancellation>,
 }
 
 impl Context {
-    pub(super) const fn new(
-        correlation_id: CorrelationId,
-        cancelled: watch::Receiver<Option<CancelReason>>,
-    ) -> Self {
-        Self { correlation_id, cancelled }
+    pub(super) const fn new(correlation_id: CorrelationId, cancellation: Arc<Cancellation>) -> Self {
+        Self { correlation_id, cancellation }
     }
 
     /// The request that the event belongs to.
@@ -166,19 +166,13 @@ impl Context {
 
     /// Whether nobody waits for the answer any more.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.borrow().is_some()
+        self.cancellation.reason().is_some()
     }
 
     /// Waits until nobody waits for the answer any more, and says why:
     /// [`CancelReason::ProxyShutdown`] if the connection has ended. A handler that does not heed
     /// this is dropped after the grace time. Never resolves for an event that was answered.
     pub async fn cancelled(&self) -> CancelReason {
-        let mut cancelled = self.cancelled.clone();
-        if let Ok(reason) = cancelled.wait_for(Option::is_some).await
-            && let Some(reason) = *reason
-        {
-            return reason;
-        }
-        std::future::pending().await
+        self.cancellation.cancelled().await
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -134,7 +134,7 @@ impl Question {
     /// What the hook says, or what stands for it.
     pub(super) async fn answer(self) -> Result<(), RegistrationRefusal> {
         let Self { hook, applicant, limit } = self;
-        let asked = async { hook.admit(&applicant).await };
+        let asked = pin!(async { hook.admit(&applicant).await });
         match tokio::time::timeout(limit, catch(asked)).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(_)) => {

@@ -71,6 +71,7 @@ mod admission;
 mod agent;
 mod ask;
 mod bridge;
+mod cancellation;
 mod clock;
 mod config;
 mod crew;
@@ -108,6 +109,7 @@ mod tests;
 pub mod tls;
 #[cfg(unix)]
 mod unix;
+mod wakers;
 #[cfg(all(test, not(any(dialback_loom, dialback_shuttle))))]
 mod waking;
 mod worker;

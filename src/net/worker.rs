@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use crate::machine::{CloseReason, ConnectionState, ExchangeId, Histogram, Timest
 use crate::session::{AgentSession, AgentSessionEvent, PendingForward, Receipt};
 use crate::wire::{Answer, CancelReason, RegistrationResponse};
 
+use super::cancellation::Cancellation;
 use super::crew::Crew;
 use super::driver::Role;
 use super::handler::{Context, Handler, dispatch};
 use super::shared::{Core, Drive, Load, Shared};
-use super::sync::{Arc, Handle, watch};
+use super::sync::{Arc, Handle};
 
 impl Drive for AgentSession {
     type Side = AgentSide;
@@ -50,16 +51,16 @@ pub(crate) struct AgentSide {
 /// An event being handled.
 struct Running {
     since: Timestamp,
-    cancelled: watch::Sender<Option<CancelReason>>,
+    cancellation: Arc<Cancellation>,
 }
 
 /// What is to be done once the lock is free.
 enum Errand {
     Decide(Box<PendingForward>),
     Opened(Option<Box<RegistrationResponse>>),
-    Handle(Box<Receipt>, watch::Receiver<Option<CancelReason>>),
+    Handle(Box<Receipt>, Arc<Cancellation>),
     /// To tell a handler is to wake it.
-    Cancel(watch::Sender<Option<CancelReason>>, CancelReason),
+    Cancel(Arc<Cancellation>, CancelReason),
     Closed(CloseReason),
 }
 
@@ -93,14 +94,14 @@ impl<H: Handler> AgentRole<H> {
         &self,
         shared: &Arc<Shared<AgentSession>>,
         receipt: Box<Receipt>,
-        cancelled: watch::Receiver<Option<CancelReason>>,
+        cancellation: Arc<Cancellation>,
     ) {
         let work = Work {
             shared: Arc::clone(shared),
             handler: Arc::clone(&self.handler),
             cancel_grace: self.cancel_grace,
             receipt,
-            cancelled,
+            cancellation,
         };
         drop(self.runtime.spawn(work.run().in_current_span()));
     }
@@ -123,21 +124,22 @@ impl<H: Handler> Role for AgentRole<H> {
                 self.errands.push(Errand::Opened(response));
             }
             AgentSessionEvent::Event(receipt) => {
-                let (sender, receiver) = watch::channel(None);
-                core.side.running.insert(receipt.exchange, Running { since: now, cancelled: sender });
-                self.errands.push(Errand::Handle(receipt, receiver));
+                let cancellation = Arc::new(Cancellation::default());
+                let running = Running { since: now, cancellation: Arc::clone(&cancellation) };
+                core.side.running.insert(receipt.exchange, running);
+                self.errands.push(Errand::Handle(receipt, cancellation));
             }
             AgentSessionEvent::Cancelled { exchange, reason } => {
                 if reason == CancelReason::Timeout {
                     core.side.timed_out = core.side.timed_out.saturating_add(1);
                 }
                 if let Some(running) = core.side.running.get(&exchange) {
-                    self.errands.push(Errand::Cancel(running.cancelled.clone(), reason));
+                    self.errands.push(Errand::Cancel(Arc::clone(&running.cancellation), reason));
                 }
             }
             AgentSessionEvent::Closed(reason) => {
                 for running in std::mem::take(&mut core.side.running).into_values() {
-                    self.errands.push(Errand::Cancel(running.cancelled, CancelReason::ProxyShutdown));
+                    self.errands.push(Errand::Cancel(running.cancellation, CancelReason::ProxyShutdown));
                 }
                 self.errands.push(Errand::Closed(reason));
             }
@@ -156,11 +158,11 @@ impl<H: Handler> Role for AgentRole<H> {
                     guard(|| self.handler.on_opened(response.as_deref()));
                     self.crew.greet(shared);
                 }
-                Errand::Handle(receipt, cancelled) => {
+                Errand::Handle(receipt, cancellation) => {
                     handlers = handlers.saturating_add(1);
-                    self.spawn(shared, receipt, cancelled);
+                    self.spawn(shared, receipt, cancellation);
                 }
-                Errand::Cancel(cancelled, reason) => drop(cancelled.send_replace(Some(reason))),
+                Errand::Cancel(cancellation, reason) => cancellation.cancel(reason),
                 Errand::Closed(reason) => {
                     tracing::info!(%reason, "connection closed");
                     guard(|| self.handler.on_closed(&reason));
@@ -186,13 +188,14 @@ struct Work<H> {
     handler: Arc<H>,
     cancel_grace: Duration,
     receipt: Box<Receipt>,
-    cancelled: watch::Receiver<Option<CancelReason>>,
+    cancellation: Arc<Cancellation>,
 }
 
 impl<H: Handler> Work<H> {
     async fn run(self) {
+        let answering = pin!(self.answer());
         // Dropping a handler's future may panic too.
-        let answer = catch(self.answer()).await.unwrap_or_else(|_| failed("handler_panicked"));
+        let answer = catch(answering).await.unwrap_or_else(|_| failed("handler_panicked"));
         let encoded = match self.receipt.encode(answer) {
             Ok(encoded) => Ok(encoded),
             Err(error) => {
@@ -224,14 +227,21 @@ impl<H: Handler> Work<H> {
                 return failed("unreadable_event");
             }
         };
-        let cx = Context::new(self.receipt.id.clone(), self.cancelled.clone());
+        let cx = Context::new(self.receipt.id.clone(), Arc::clone(&self.cancellation));
+        let handling = catch_unwind(AssertUnwindSafe(|| dispatch(&*self.handler, event, cx)));
+        let handled = async {
+            match handling {
+                Ok(mut handling) => catch(handling.as_mut()).await,
+                Err(_) => Err(Panicked),
+            }
+        };
         let given_up = async {
-            cx.cancelled().await;
+            self.cancellation.cancelled().await;
             tokio::time::sleep(self.cancel_grace).await;
         };
         tokio::select! {
             biased;
-            answer = catch(dispatch(&*self.handler, event, cx.clone())) => answer.unwrap_or_else(|_| {
+            answer = handled => answer.unwrap_or_else(|_| {
                 tracing::error!(kind = self.receipt.kind.name(), "the handler panicked; blocked");
                 failed("handler_panicked")
             }),
@@ -246,9 +256,8 @@ fn failed(code: &str) -> Answer {
 
 pub(super) struct Panicked;
 
-/// Runs a future, and catches its panic.
-pub(super) async fn catch<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
+/// Runs a future where it lies, and catches its panic.
+pub(super) async fn catch<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     poll_fn(|cx| {
         // A future that has panicked is not polled again.
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
