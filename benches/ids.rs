@@ -4,7 +4,7 @@ mod common;
 
 use common::answers;
 use common::event::{chunk, headers, id};
-use dialback::wire::{Answer, Encoding, Event, EventKind, answer_ids, event_ids};
+use dialback::wire::{Answer, AnswerReader, Encoding, Event, EventKind, answer_ids, event_ids};
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher, black_box};
 
@@ -20,7 +20,7 @@ fn encodings() -> impl Iterator<Item = Encoding> {
     [Encoding::Json, Encoding::MessagePack].into_iter().filter(|encoding| encoding.is_supported())
 }
 
-fn over<T>(bencher: Bencher<'_, '_>, payload: &[u8], work: impl Fn(&[u8]) -> T) {
+fn over<T>(bencher: Bencher<'_, '_>, payload: &[u8], mut work: impl FnMut(&[u8]) -> T) {
     bencher.counter(BytesCount::new(payload.len())).bench_local(|| work(black_box(payload)));
 }
 
@@ -50,6 +50,14 @@ fn answer_by_its_ids(bencher: Bencher<'_, '_>, encoding: Encoding) {
 #[divan::bench(args = encodings())]
 fn answer_in_full(bencher: Bencher<'_, '_>, encoding: Encoding) {
     over(bencher, &answer(encoding), |payload| encoding.decode::<Answer>(payload).expect("it is an answer"));
+}
+
+#[divan::bench]
+fn answer_like_the_one_before(bencher: Bencher<'_, '_>) {
+    let mut reader = AnswerReader::default();
+    over(bencher, &answer(Encoding::Json), |payload| {
+        reader.read(Encoding::Json, payload).expect("it is an answer")
+    });
 }
 
 #[divan::bench(args = encodings())]

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use dialback::testing::fuzz;
 use dialback::testing::json::{
-    Kinds, Lenient, Many, Name, Newtype, Nothing, alike, all_kinds_alike, read_alike, write_alike,
+    Kinds, Lenient, Many, Name, Newtype, Nothing, alike, all_kinds_alike, in_a_row, read_alike, write_alike,
 };
 use dialback::wire::*;
 use generate::*;
@@ -161,6 +161,31 @@ proptest! {
     }
 
     #[test]
+    fn answers_in_a_row_are_read_as_each_alone(
+        (one, other) in (answer(), answer()),
+        ids in vec(("[ -!#-\\[\\]-~é☃]{0,12}|[\"\\\\\u{0}-\u{20}é]{0,3}", option::of(any::<u64>())), 2..6),
+        at in any::<prop::sample::Index>(),
+        (put, cut) in ("[\"\\\\{}\\[\\]:,0-9truefalsn.eE +\u{0}\u{1f}é-]{0,4}", 0..4_usize),
+    ) {
+        let told = |answer: &Answer, (id, exchange): &(String, Option<u64>)| {
+            let mut answer = answer.clone();
+            answer.audit.set_ids(&CorrelationId::from(id.as_str()), *exchange);
+            serde_json::to_vec(&answer).unwrap()
+        };
+        let mut row: Vec<Vec<u8>> = ids.iter().map(|ids| told(&one, ids)).collect();
+        row.extend(ids.iter().map(|ids| told(&other, ids)));
+        row.extend(ids.iter().flat_map(|ids| [told(&other, ids), told(&one, ids)]));
+        // Each with something else in one place, and then as it was.
+        let odd = row.iter().flat_map(|text| {
+            let place = at.index(text.len());
+            let rest = text.get(place + cut..).unwrap_or_default();
+            [text.clone(), [&text[..place], put.as_bytes(), rest].concat(), text.clone()]
+        });
+        let row: Vec<Vec<u8>> = odd.chain(row.clone()).collect();
+        prop_assert_eq!(in_a_row(row.iter().map(Vec::as_slice)), Ok(()));
+    }
+
+    #[test]
     fn bytes_are_read_as_by_serde_json(bytes in vec(any::<u8>(), 0..20), text in text_of_a_value()) {
         read_by_everyone(&bytes);
         // Not UTF-8 in a place that a reader may skip.
@@ -179,6 +204,53 @@ fn nesting_is_read_as_deep_as_by_serde_json() {
             fuzz::json(&[&[21, 0], text].concat()).unwrap();
             // In a field that is skipped.
             fuzz::json(&[b"\0\0{\"decision\":\"allow\",\"x\":", text, b"}"].concat()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_answer_with_anything_in_the_place_of_its_ids_is_read_as_it_is_alone() {
+    let pieces = [
+        "",
+        "a",
+        "7",
+        "0",
+        "07",
+        "-7",
+        "7.5",
+        "7e1",
+        "null",
+        "\"",
+        "\\",
+        "\\\"",
+        "\\u0061",
+        "\u{1}",
+        "é",
+        " ",
+        ",",
+        "}",
+        "{",
+        "\"}",
+        "\",\"exchange_id\":8",
+        "\",\"correlation_id\":\"b",
+        ",\"exchange_id\":8",
+        ",\"correlation_id\":\"b\"",
+    ];
+    for (first, second) in
+        [("\"correlation_id\":\"", "\",\"exchange_id\":"), ("\"exchange_id\":", ",\"correlation_id\":\"")]
+    {
+        for tail in ["}},\"x\":1}", "\"}},\"x\":1}", ",\"z\":1}}}", ",\"exchange_id\":7}}}", "}}}"] {
+            let whole = |one: &str, other: &str| {
+                format!("{{\"decision\":\"allow\",\"audit\":{{\"custom\":{{{first}{one}{second}{other}{tail}")
+                    .into_bytes()
+            };
+            let row: Vec<_> = pieces
+                .iter()
+                .flat_map(|one| {
+                    pieces.iter().flat_map(|other| [whole("a", "7"), whole("b", "8"), whole(one, other)])
+                })
+                .collect();
+            in_a_row(row.iter().map(Vec::as_slice)).unwrap();
         }
     }
 }

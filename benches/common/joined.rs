@@ -9,7 +9,9 @@ use dialback::session::{
     AgentSession, AgentSessionEvent, AgentSettings, EncodedEvent, Grant, ProxySession, ProxySessionEvent,
     ProxySettings, Receipt,
 };
-use dialback::wire::{Answer, Capabilities, Encoding, Event, EventKind, Features, Registration};
+use dialback::wire::{
+    Answer, AnswerReader, Capabilities, Encoding, Event, EventKind, Features, Registration,
+};
 
 use super::answers;
 
@@ -36,6 +38,8 @@ pub struct Joined {
     pub now: Timestamp,
     to_agent: Vec<u8>,
     to_proxy: Vec<u8>,
+    /// Reads the answers, as the adapter does.
+    reader: AnswerReader,
 }
 
 impl Joined {
@@ -60,6 +64,7 @@ impl Joined {
             now,
             to_agent: Vec::new(),
             to_proxy: Vec::new(),
+            reader: AnswerReader::default(),
         };
         joined.move_to_proxy();
         let Some(ProxySessionEvent::Registration(pending)) = joined.proxy.poll_event() else {
@@ -158,7 +163,7 @@ impl Joined {
         while let Some(event) = self.proxy.poll_event() {
             match event {
                 ProxySessionEvent::Ended { ending: Ending::Answered(payload), .. } => {
-                    let answer: Answer = Encoding::Json.decode(&payload).expect("an answer can be read");
+                    let answer = self.reader.read(Encoding::Json, &payload).expect("an answer can be read");
                     assert!(answer.is_allow());
                     answered += 1;
                 }

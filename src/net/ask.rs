@@ -1,5 +1,6 @@
 //! Asking an agent about an event: the request, the wait, and what can come of it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use crate::machine::{CloseReason, Ending, ExchangeId, Patience, SubmitError};
 use crate::session::{EncodedEvent, SendError};
-use crate::wire::{Answer, AnyEvent, CancelReason, CorrelationId, DecodeError, EncodeError, Encoding};
+use crate::wire::{
+    Answer, AnswerReader, AnyEvent, CancelReason, CorrelationId, DecodeError, EncodeError, Encoding,
+};
 
 use super::handle::Connection;
 use super::slot::{Outcome, Slot};
@@ -200,13 +203,25 @@ impl Future for PendingAnswer {
 fn read(outcome: Outcome, encoding: Encoding) -> Result<Answer, AskError> {
     let Outcome { ending, reason } = outcome;
     match ending {
-        Ending::Answered(payload) => encoding.decode(&payload).map_err(AskError::MalformedAnswer),
+        Ending::Answered(payload) => decode(&payload, encoding).map_err(AskError::MalformedAnswer),
         Ending::Expired => Err(AskError::Expired),
         Ending::TimedOut => Err(AskError::TimedOut),
         Ending::Cancelled { reason, written } => Err(AskError::Cancelled { reason, written }),
         Ending::Refused => Err(AskError::Draining),
         Ending::Lost { written } => Err(AskError::ConnectionLost { written, reason }),
     }
+}
+
+thread_local! {
+    /// One for all callers of a thread, so that none waits for another.
+    static READER: RefCell<AnswerReader> = RefCell::default();
+}
+
+fn decode(payload: &[u8], encoding: Encoding) -> Result<Answer, DecodeError> {
+    READER
+        .try_with(|reader| reader.borrow_mut().read(encoding, payload))
+        // The thread is about to end, and has let go of its reader.
+        .unwrap_or_else(|_| encoding.decode(payload))
 }
 
 impl Drop for PendingAnswer {

@@ -13,7 +13,9 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::wire::json;
+use crate::wire::ids::borrowed_answer_ids;
+use crate::wire::recurring::IdFinder;
+use crate::wire::{AnswerReader, Encoding, json};
 
 /// Reads `bytes` by the quick reader, by what decoders use, and by `serde_json`. Says whether the quick
 /// reader has read them.
@@ -108,6 +110,27 @@ pub fn all_kinds_alike(bytes: &[u8]) -> Result<usize, String> {
         alike::<BTreeMap<Name, Nothing>>(bytes)?,
     ];
     Ok(read.into_iter().filter(|read| *read).count())
+}
+
+/// Reads answers one after the other as a connection does, which remembers what the one before was like, and
+/// each of them alone.
+///
+/// # Errors
+/// When one of them, or its ids, is read as another thing after those before it.
+pub fn in_a_row<'p>(payloads: impl IntoIterator<Item = &'p [u8]>) -> Result<(), String> {
+    let (mut reader, mut finder) = (AnswerReader::default(), IdFinder::default());
+    for payload in payloads {
+        let (ids, alone) =
+            (finder.find(Encoding::Json, payload), borrowed_answer_ids(Encoding::Json, payload));
+        if ids != alone {
+            return Err(format!("{ids:?} is found, and {alone:?} by itself"));
+        }
+        let (read, alone) = (reader.read(Encoding::Json, payload), Encoding::Json.decode(payload));
+        if read != alone {
+            return Err(format!("{read:?} is read, and {alone:?} by itself"));
+        }
+    }
+    Ok(())
 }
 
 /// Variants of every kind. Their names are words of the protocol, so that payloads built of those have them.

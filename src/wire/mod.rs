@@ -43,6 +43,7 @@ pub mod inspection;
 pub(crate) mod json;
 mod lenient;
 pub mod metrics;
+pub mod recurring;
 pub mod registration;
 pub mod report;
 pub mod token;
@@ -67,6 +68,7 @@ pub use http::{
 pub use ids::{AnswerIds, EventIds, answer_ids, append_exchange_id, event_ids};
 pub use inspection::{Configure, GuardrailInspect, InspectionType, WebSocketFrame, WebSocketOpcode};
 pub use metrics::{CounterMetric, GaugeMetric, HistogramBucket, HistogramMetric, MetricsReport};
+pub use recurring::AnswerReader;
 pub use registration::{Capabilities, Features, Limits, Registration, RegistrationResponse};
 pub use report::{
     ConfigUpdateRequest, ConfigUpdateType, HealthState, HealthStatus, LoadMetrics, ResourceMetrics,

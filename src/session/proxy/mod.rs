@@ -20,6 +20,8 @@ use crate::wire::{
     PROTOCOL_VERSION, Registration, RegistrationResponse,
 };
 
+use crate::wire::recurring::IdFinder;
+
 use super::Intake;
 use super::message::{bounded, supported};
 pub use event::{Grant, PendingRegistration, ProxySessionEvent};
@@ -73,6 +75,8 @@ pub struct ProxySession {
     peer: Peer,
     capabilities: Option<Capabilities>,
     encoding: Encoding,
+    /// What it remembers changes how quickly ids are found, and nothing else.
+    finder: Tally<IdFinder>,
     /// The last exchange id given out.
     last_exchange: Tally<u64>,
     /// The latest time heard of, for timestamps in frames.
@@ -117,6 +121,7 @@ impl ProxySession {
             peer,
             capabilities: None,
             encoding: Encoding::Json,
+            finder: Tally::default(),
             last_exchange: Tally::new(0),
             clock: Tally::new(now),
         }
@@ -244,7 +249,7 @@ impl ProxySession {
             completed = true;
             let outcome = match self.machine.handshake() {
                 Some(stage) => read_opening(stage, frame, &mut self.peer),
-                None => Ok(read_frame(self.encoding, frame)),
+                None => Ok(read_frame(self.encoding, frame, &mut self.finder)),
             };
             match outcome {
                 Ok(Incoming::Frame(frame)) => self.machine.handle_frame(frame, now),

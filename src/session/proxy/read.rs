@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use crate::machine::handshake::Stage;
 use crate::machine::{FromAgent, Refusal, Violation};
 use crate::session::{misplaced, read_handshake};
-use crate::wire::ids::{Ids, borrowed_answer_ids};
+use crate::wire::ids::Ids;
+use crate::wire::recurring::IdFinder;
 use crate::wire::{
     ConfigUpdateRequest, Dialect, Encoding, FlowControl, ForwardResponse, Frame, FrameType, HealthState,
     HealthStatus, Kind, MetricsReport,
@@ -51,14 +52,14 @@ pub(super) fn read_opening<'a>(
 
 /// Reads a frame on an open connection.
 // Rule: X-READ-2.
-pub(super) fn read_frame(encoding: Encoding, frame: Frame<'_>) -> Incoming<'_> {
+pub(super) fn read_frame<'a>(encoding: Encoding, frame: Frame<'a>, finder: &mut IdFinder) -> Incoming<'a> {
     let payload = frame.payload;
     let known = match frame.kind {
         Kind::Known(known) => known,
         Kind::Unknown(byte) => return Incoming::Frame(FromAgent::Unknown(byte)),
     };
     let read = match known {
-        FrameType::AgentResponse => match borrowed_answer_ids(encoding, payload) {
+        FrameType::AgentResponse => match finder.find(encoding, payload) {
             Ok(ids) => return Incoming::Answer { ids, payload },
             Err(_) => None,
         },

@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::testing::json::{alike, all_kinds_alike, read_alike};
+use crate::testing::json::{alike, all_kinds_alike, in_a_row, read_alike};
 use crate::wire::{
     Answer, Cancel, ConfigUpdateRequest, Configure, Encoding, FlowControl, ForwardRequest, ForwardResponse,
     GuardrailInspect, HealthStatus, MetricsReport, Ping, Registration, RegistrationResponse,
@@ -21,7 +21,10 @@ use super::{Failure, Outcome};
 /// When `serde_json` reads or writes another thing, or refuses it with another error.
 pub fn json(data: &[u8]) -> Outcome {
     let mut input = Input::new(data);
-    let which = input.below(24);
+    let which = input.below(25);
+    if which == NEIGHBOURS {
+        return neighbours(&mut input).map_err(Failure);
+    }
     let bytes = payload(&mut input, Encoding::Json);
     let compared = match which {
         0 => alike::<Answer>(&bytes),
@@ -48,6 +51,19 @@ pub fn json(data: &[u8]) -> Outcome {
         _ => all_kinds_alike(&bytes).map(|read| read > 0),
     };
     compared.map(|_| ()).map_err(Failure)
+}
+
+/// The choice of [`neighbours`], the last there is.
+const NEIGHBOURS: usize = 24;
+
+/// An answer, then one that differs in what stands in one place, then the first again.
+fn neighbours(input: &mut Input<'_>) -> Result<(), String> {
+    let (place, length, put) = (input.number(), input.below(8), input.piece());
+    let answer = payload(input, Encoding::Json);
+    let place = usize::try_from(place.checked_rem(answer.len() as u64).unwrap_or(0)).unwrap_or(0);
+    let (before, rest) = answer.split_at(place);
+    let other = [before, put, rest.get(length..).unwrap_or_default()].concat();
+    in_a_row([&answer, &other, &answer, &other].map(|text| text.as_slice()))
 }
 
 /// A number that is none is not equal to itself.

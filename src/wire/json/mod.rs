@@ -9,6 +9,7 @@ mod entries;
 mod escape;
 mod ids;
 mod key;
+mod pattern;
 mod reader;
 mod scan;
 mod skip;
@@ -17,6 +18,7 @@ mod writer;
 use serde::Deserialize;
 
 pub(crate) use ids::find_ids;
+pub(crate) use pattern::Pattern;
 pub(crate) use reader::read as read_plain;
 pub(crate) use writer::write;
 
