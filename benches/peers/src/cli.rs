@@ -87,7 +87,7 @@ pub struct Dose {
     /// Where results.json and peers.svg go.
     #[arg(long, default_value = "target/peers")]
     pub out: PathBuf,
-    /// Exits with 1 if a ratio that the crate promises does not hold.
+    /// Exits with 1 if a ratio that is aimed at does not hold.
     #[arg(long)]
     pub check: bool,
 }
