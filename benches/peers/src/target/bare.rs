@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use dialback::wire::{Answer, Encoding, FrameType, RegistrationResponse, RequestHeaders, encode_message};
+use dialback::wire::{
+    AnswerReader, Encoding, FrameType, RegistrationResponse, RequestHeaders, encode_message,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
@@ -100,6 +102,8 @@ struct Lane {
     event: RequestHeaders,
     encoded: Vec<u8>,
     number: u64,
+    /// The JSON work that ours has is done as ours does it.
+    reader: AnswerReader,
     /// When each unanswered frame was made; answers come in order.
     asked: VecDeque<Instant>,
 }
@@ -119,6 +123,7 @@ impl Lane {
             template,
             encoded,
             number: 0,
+            reader: AnswerReader::default(),
             asked: VecDeque::new(),
         }
     }
@@ -193,7 +198,7 @@ impl Lane {
                 break;
             };
             if self.work == Work::Json {
-                let answer: Answer = Encoding::Json.decode(&frame[1..]).map_err(io::Error::other)?;
+                let answer = self.reader.read(Encoding::Json, &frame[1..]).map_err(io::Error::other)?;
                 if !answer.is_allow() {
                     return Err(io::Error::other("the answer is no allow"));
                 }
