@@ -131,7 +131,7 @@ SMALL = [
 FULL = [
     *ENGINE,
     *WORDS,
-    throttle((0, 1, 1_000)),
+    throttle((0, 1, 2, 3, 16, 1_024)),
     round_trip(16),
     whole(11, UP_TO_TWO_FRAMES),
     cut(8, UP_TO_ONE_FRAME),

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from checks import DOSES, Check, Job
 from engine import Binary, Input, Run
 
-# Of one run, on its processor. The longest takes a few seconds.
+# Of one run, on its processor. The longest takes a minute or two.
 MOST_SECONDS = 900
 
 
