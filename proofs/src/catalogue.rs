@@ -288,7 +288,7 @@ fn time() -> Vec<Case> {
         case(
             Scenario { ticks: 3, keepalive: Some(1), ..Scenario::new("silence", vec![A]) },
             Dose::Medium,
-            59_404,
+            35_217,
             &[Answered, Silent, Sight::Pong],
         ),
         case(
@@ -299,7 +299,7 @@ fn time() -> Vec<Case> {
                 ..Scenario::new("keepalive", vec![A.within(2)])
             },
             Dose::Full,
-            119_493,
+            113_562,
             &[Answered, Silent, Sight::Pong, TimedOut],
         ),
     ]

@@ -133,6 +133,8 @@ pub(crate) struct Keepalive {
     since: Timestamp,
     /// When the frame that is arriving began, while one is.
     frame_since: Option<Timestamp>,
+    /// The last ping's number. It goes onto the wire, so it is part of the state and no tally.
+    sequence: u64,
 }
 
 impl Keepalive {
@@ -141,12 +143,18 @@ impl Keepalive {
             Judged::Everybody => Standing::Answerable,
             Judged::WhoAnswered => Standing::Unproven,
         };
-        Self { limits, probe: Probe::Quiet, standing, since: now, frame_since: None }
+        Self { limits, probe: Probe::Quiet, standing, since: now, frame_since: None, sequence: 0 }
     }
 
     /// The peer answered a ping.
     pub(crate) const fn handle_pong(&mut self) {
         self.standing = Standing::Answerable;
+    }
+
+    /// The number of the ping that is asked for now.
+    pub(crate) const fn next_ping(&mut self) -> u64 {
+        self.sequence = self.sequence.saturating_add(1);
+        self.sequence
     }
 
     pub(crate) fn handle_heard(&mut self, now: Timestamp) {

@@ -67,7 +67,7 @@ impl<P: Payload> AgentConnection<P> {
             Due::Ping if self.outbox.any(|frame| matches!(frame, ToProxy::Ping { .. })) => {}
             Due::Ping => {
                 self.stats.pings = self.stats.pings.saturating_add(1);
-                self.outbox.push(ToProxy::Ping { sequence: self.stats.pings });
+                self.outbox.push(ToProxy::Ping { sequence: open.keepalive.next_ping() });
             }
             Due::Silent => self.close_with(CloseReason::Silent(silence(self.limits.keepalive))),
             Due::StalledFrame => self.close_with(CloseReason::Violation(Violation::StalledFrame)),

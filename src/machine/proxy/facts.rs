@@ -101,7 +101,7 @@ impl<P: Payload> ProxyConnection<P> {
             Due::Ping if self.outbox.any(|frame| matches!(frame, ToAgent::Ping { .. })) => {}
             Due::Ping => {
                 self.stats.pings = self.stats.pings.saturating_add(1);
-                self.outbox.push(ToAgent::Ping { sequence: self.stats.pings });
+                self.outbox.push(ToAgent::Ping { sequence: open.keepalive.next_ping() });
             }
             Due::Silent => self.close_with(CloseReason::Silent(silence(self.limits.keepalive))),
             Due::StalledFrame => self.close_with(CloseReason::Violation(Violation::StalledFrame)),
