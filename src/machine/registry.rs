@@ -432,6 +432,12 @@ mod tests {
     }
 
     #[test]
+    fn of_groups_that_are_as_fit_the_first_is_taken() {
+        let look = |_| Candidate { fitness: Fitness::Degraded, load: 0 };
+        assert_eq!(choose_among(100, look, Balance::RoundRobin, 40), Some(40));
+    }
+
+    #[test]
     fn nobody_is_chosen_of_none() {
         let look = |_| Candidate { fitness: Fitness::Fit, load: 0 };
         assert_eq!(choose_among(0, look, Balance::RoundRobin, 0), None);

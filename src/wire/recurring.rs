@@ -169,6 +169,16 @@ mod tests {
             assert!(reader.read(Encoding::Json, &tagged(0, id, Some(9))).is_ok());
         }
         assert!(reader.like.is_some() && reader.misses.0 == 0, "the second and third were like the first");
+        // Of a hundred that differ the sixty-fourth was the last to be kept.
+        let (mut reader, mut finder) = (AnswerReader::default(), IdFinder::default());
+        for tag in 1..=100 {
+            assert!(reader.read(Encoding::Json, &tagged(tag, tag, None)).is_ok());
+            assert!(finder.find(Encoding::Json, &tagged(tag, tag, None)).is_ok());
+        }
+        for pattern in [reader.like.map(|like| like.0), finder.like].map(Option::unwrap) {
+            assert!(pattern.find(&tagged(64, 7, None)).is_some());
+            assert!(pattern.find(&tagged(100, 7, None)).is_none());
+        }
         let mut misses = Misses::default();
         assert_eq!((0..256).filter(|_| misses.count()).count(), 8);
     }
