@@ -168,8 +168,16 @@ mod tests {
         ] {
             assert_eq!(pattern(&answer(custom)), None, "{custom}");
         }
-        let long = "x".repeat(Pattern::LONGEST);
-        assert_eq!(pattern(&answer(&format!(r#""x":"{long}","correlation_id":"a""#))), None);
+        let of_length = |length| {
+            let text = |pad| answer(&format!(r#""x":"{}","correlation_id":"a""#, "x".repeat(pad)));
+            pattern(&text(length - text(0).len()))
+        };
+        assert!(of_length(Pattern::LONGEST).is_some() && of_length(Pattern::LONGEST + 1).is_none());
+        // What is no string by itself is not taken for one, wherever it comes from.
+        for (text, from, to) in [("{\"ab\":1}", 2, 3), ("{\"ab\":1}", 3, 4), ("{\"ab\":1}", 0, 1)] {
+            let ids = Ids { correlation_id: text.get(from..to).map(Cow::Borrowed), exchange_id: None };
+            assert_eq!(Pattern::of(text.as_bytes(), &ids), None);
+        }
         // The last of two counts, and that is the one that is found.
         let twice = answer(r#""correlation_id":"a","correlation_id":"b""#);
         let told = twice.replace("\"b\"", "\"c\"");
