@@ -164,11 +164,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_kept_soon_and_one_that_never_recurs_seldom() {
-        let mut reader = AnswerReader::default();
+        let (mut reader, mut finder) = (AnswerReader::default(), IdFinder::default());
         for id in 0..3 {
             assert!(reader.read(Encoding::Json, &tagged(0, id, Some(9))).is_ok());
+            assert!(finder.find(Encoding::Json, &tagged(0, id, Some(9))).is_ok());
         }
         assert!(reader.like.is_some() && reader.misses.0 == 0, "the second and third were like the first");
+        assert!(finder.like.is_some() && finder.misses.0 == 0, "and so were their ids' places");
         // Of a hundred that differ the sixty-fourth was the last to be kept.
         let (mut reader, mut finder) = (AnswerReader::default(), IdFinder::default());
         for tag in 1..=100 {
