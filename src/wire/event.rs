@@ -373,6 +373,8 @@ mod tests {
         let event = Event::from(ResponseHeaders::new("d", 200));
         assert_eq!(event.kind(), EventKind::ResponseHeaders);
         assert_eq!(event.correlation_id().as_str(), "d");
+        let borrowed: &dyn Fn(&Event) -> EventKind = &|event| AnyEvent::kind(&event);
+        assert_eq!(borrowed(&event), EventKind::ResponseHeaders);
     }
 
     /// Kind, id and the text that is written.

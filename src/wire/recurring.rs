@@ -32,8 +32,7 @@ use super::json::Pattern;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct AnswerReader {
-    like: Option<Box<(Pattern, Answer)>>,
-    misses: Misses,
+    like: Like<Answer>,
 }
 
 impl AnswerReader {
@@ -43,23 +42,17 @@ impl AnswerReader {
     /// Those of [`Encoding::decode`].
     // Rule: W-ENC-3.
     pub fn read(&mut self, encoding: Encoding, payload: &[u8]) -> Result<Answer, DecodeError> {
-        if encoding == Encoding::Json
-            && let Some((pattern, like)) = self.like.as_deref()
-            && let Some(ids) = pattern.find(payload)
-        {
-            self.misses.end();
+        if let Some((ids, like)) = self.like.find(encoding, payload) {
             return Ok(about(like.clone(), &ids));
         }
         let answer = encoding.decode(payload)?;
-        if encoding == Encoding::Json && self.misses.count() {
-            self.like = keep(payload, &answer).or_else(|| self.like.take());
-        }
+        self.like.miss(encoding, || keep(payload, &answer));
         Ok(answer)
     }
 }
 
 /// An answer to be compared with, without its ids.
-fn keep(payload: &[u8], answer: &Answer) -> Option<Box<(Pattern, Answer)>> {
+fn keep(payload: &[u8], answer: &Answer) -> Option<(Pattern, Answer)> {
     let ids = borrowed_answer_ids(Encoding::Json, payload).ok()?;
     let read = (answer.audit.correlation_id(), answer.audit.exchange_id());
     if read != (ids.correlation_id.as_deref(), ids.exchange_id) {
@@ -71,7 +64,7 @@ fn keep(payload: &[u8], answer: &Answer) -> Option<Box<(Pattern, Answer)>> {
     if ids.exchange_id.is_some() {
         like.audit.custom.insert(EXCHANGE_ID.into(), Value::Null);
     }
-    Some(Box::new((pattern, like)))
+    Some((pattern, like))
 }
 
 /// The same answer with these ids.
@@ -89,24 +82,45 @@ fn about(mut answer: Answer, ids: &Ids<'_>) -> Answer {
 /// Finds the ids of answers, and those quickly that are like the one before but for their ids.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdFinder {
-    like: Option<Pattern>,
-    misses: Misses,
+    like: Like<()>,
 }
 
 impl IdFinder {
     /// What [`borrowed_answer_ids`] finds.
     pub(crate) fn find<'p>(&mut self, encoding: Encoding, payload: &'p [u8]) -> Result<Ids<'p>, DecodeError> {
-        if encoding == Encoding::Json
-            && let Some(ids) = self.like.as_ref().and_then(|pattern| pattern.find(payload))
-        {
-            self.misses.end();
+        if let Some((ids, ())) = self.like.find(encoding, payload) {
             return Ok(ids);
         }
         let ids = borrowed_answer_ids(encoding, payload)?;
-        if encoding == Encoding::Json && self.misses.count() {
-            self.like = Pattern::of(payload, &ids).or_else(|| self.like.take());
-        }
+        self.like.miss(encoding, || Some((Pattern::of(payload, &ids)?, ())));
         Ok(ids)
+    }
+}
+
+/// An answer that others may be like, and what was made of it.
+#[derive(Clone, Debug, Default)]
+struct Like<T> {
+    kept: Option<Box<(Pattern, T)>>,
+    misses: Misses,
+}
+
+impl<T> Like<T> {
+    /// The ids of an answer that is like the one kept, and what was made of that.
+    fn find<'p>(&mut self, encoding: Encoding, payload: &'p [u8]) -> Option<(Ids<'p>, &T)> {
+        let (pattern, made) = self.kept.as_deref().filter(|_| encoding == Encoding::Json)?;
+        let ids = pattern.find(payload)?;
+        self.misses.end();
+        Some((ids, made))
+    }
+
+    /// An answer was like none. Now and then it is kept instead, if it can be.
+    fn miss(&mut self, encoding: Encoding, keep: impl FnOnce() -> Option<(Pattern, T)>) {
+        if encoding == Encoding::Json
+            && self.misses.count()
+            && let Some(kept) = keep()
+        {
+            self.kept = Some(Box::new(kept));
+        }
     }
 }
 
@@ -169,15 +183,20 @@ mod tests {
             assert!(reader.read(Encoding::Json, &tagged(0, id, Some(9))).is_ok());
             assert!(finder.find(Encoding::Json, &tagged(0, id, Some(9))).is_ok());
         }
-        assert!(reader.like.is_some() && reader.misses.0 == 0, "the second and third were like the first");
-        assert!(finder.like.is_some() && finder.misses.0 == 0, "and so were their ids' places");
+        assert!(
+            reader.like.kept.is_some() && reader.like.misses.0 == 0,
+            "the second and third were like the first"
+        );
+        assert!(finder.like.kept.is_some() && finder.like.misses.0 == 0, "and so were their ids' places");
         // Of a hundred that differ the sixty-fourth was the last to be kept.
         let (mut reader, mut finder) = (AnswerReader::default(), IdFinder::default());
         for tag in 1..=100 {
             assert!(reader.read(Encoding::Json, &tagged(tag, tag, None)).is_ok());
             assert!(finder.find(Encoding::Json, &tagged(tag, tag, None)).is_ok());
         }
-        for pattern in [reader.like.map(|like| like.0), finder.like].map(Option::unwrap) {
+        for pattern in
+            [reader.like.kept.map(|kept| kept.0), finder.like.kept.map(|kept| kept.0)].map(Option::unwrap)
+        {
             assert!(pattern.find(&tagged(64, 7, None)).is_some());
             assert!(pattern.find(&tagged(100, 7, None)).is_none());
         }

@@ -15,12 +15,11 @@ use crate::machine::{
     ProxyEvent, ProxyLatency, ProxyStats, Refusal, Shut, Tally, Terms, Timestamp, Violation,
     handshake::Stage,
 };
+use crate::wire::recurring::IdFinder;
 use crate::wire::{
     Capabilities, Decoder, EncodeError, Encoding, EventKind, ForwardRequest, ForwardResponse, FrameType,
     PROTOCOL_VERSION, Registration, RegistrationResponse,
 };
-
-use crate::wire::recurring::IdFinder;
 
 use super::Intake;
 use super::message::{bounded, supported};
