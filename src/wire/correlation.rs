@@ -1,7 +1,9 @@
 //! The correlation id: which request an event, answer or cancel is about.
 
 use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -12,68 +14,92 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The id that all events of one request share. Cheap to clone.
 ///
 /// The proxy chooses it; any text may come. An empty one names no request.
-#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct CorrelationId(Arc<str>);
+#[derive(Clone, Default)]
+pub struct CorrelationId(
+    /// None if it is empty: a message that is filled in later is made without an allocation.
+    Option<Arc<str>>,
+);
 
 impl CorrelationId {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Whether the text is empty, so that this names no request.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 }
 
-impl Default for CorrelationId {
-    fn default() -> Self {
-        Self(Arc::from(""))
+// Compared and hashed as its text is: it is looked up by that.
+impl PartialEq for CorrelationId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for CorrelationId {}
+
+impl PartialOrd for CorrelationId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for CorrelationId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for CorrelationId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
 impl fmt::Debug for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
 impl fmt::Display for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&*self.0, f)
+        fmt::Display::fmt(self.as_str(), f)
     }
 }
 
 impl Borrow<str> for CorrelationId {
     fn borrow(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl AsRef<str> for CorrelationId {
     fn as_ref(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl From<&str> for CorrelationId {
     fn from(text: &str) -> Self {
-        Self(Arc::from(text))
+        Self((!text.is_empty()).then(|| Arc::from(text)))
     }
 }
 
 impl From<String> for CorrelationId {
     fn from(text: String) -> Self {
-        Self(Arc::from(text))
+        Self::from(text.as_str())
     }
 }
 
 impl Serialize for CorrelationId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -100,6 +126,7 @@ mod tests {
     use super::*;
     use alloc::collections::BTreeMap;
     use alloc::format;
+    use std::collections::HashMap;
 
     #[test]
     fn it_is_a_string_on_the_wire() {
@@ -113,8 +140,13 @@ mod tests {
 
     #[test]
     fn it_can_be_looked_up_by_text() {
-        let map = BTreeMap::from([(CorrelationId::from("a"), 1)]);
-        assert_eq!(map.get("a"), Some(&1));
+        let ids = || ["b", "", "a"].map(|text| (CorrelationId::from(text), text));
+        let (tree, table) = (BTreeMap::from(ids()), HashMap::from(ids()));
+        for text in ["", "a", "b"] {
+            assert_eq!((tree.get(text), table.get(text)), (Some(&text), Some(&text)));
+        }
+        assert_eq!((tree.get("c"), table.get("c")), (None, None));
+        assert!(tree.values().is_sorted());
     }
 
     #[test]
@@ -122,6 +154,10 @@ mod tests {
         let id = CorrelationId::from(String::from("c-1"));
         assert_eq!((format!("{id}"), format!("{id:?}")), ("c-1".into(), "\"c-1\"".into()));
         assert!(!id.is_empty() && CorrelationId::default().is_empty());
+        assert_eq!(
+            [CorrelationId::from(""), String::new().into()],
+            [(); 2].map(|()| CorrelationId::default())
+        );
         assert_eq!((id.as_str(), id.as_ref()), ("c-1", "c-1"));
     }
 
