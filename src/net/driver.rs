@@ -34,8 +34,10 @@ use super::sync::Arc;
 const TURNS: usize = 32;
 /// Bytes read at once from a peer that has not registered.
 const OPENING_READ: usize = 4 << 10;
-/// Bytes read at once otherwise. They lie on the stack, so that an idle connection holds none.
-const READ: usize = 64 << 10;
+/// Bytes read at once otherwise: few enough that the first answers leave while the next events are
+/// still to be read, and the peer has work meanwhile. They lie on the stack, so that an idle
+/// connection holds none.
+const READ: usize = 16 << 10;
 /// Capacity that the write buffer keeps when it is empty.
 const BUSY_CAPACITY: usize = 256 << 10;
 /// The same, once nothing has come and gone for a while.
