@@ -192,15 +192,17 @@ struct Work<H> {
 }
 
 impl<H: Handler> Work<H> {
-    async fn run(self) {
-        let answering = pin!(self.answer());
-        // Dropping a handler's future may panic too.
-        let answer = catch(answering).await.unwrap_or_else(|_| failed("handler_panicked"));
-        let encoded = match self.receipt.encode(answer) {
+    async fn run(mut self) {
+        let answer = {
+            let answering = pin!(self.answer());
+            // Dropping a handler's future may panic too.
+            catch(answering).await.unwrap_or_else(|_| failed("handler_panicked"))
+        };
+        let encoded = match self.receipt.encode_over(answer) {
             Ok(encoded) => Ok(encoded),
             Err(error) => {
                 tracing::warn!(%error, "an answer could not be sent; blocked instead");
-                self.receipt.encode(failed("answer_too_large"))
+                self.receipt.encode_over(failed("answer_too_large"))
             }
         };
         let exchange = self.receipt.exchange;

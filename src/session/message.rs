@@ -4,9 +4,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::machine::{ExchangeId, SubmitError};
-use crate::wire::{
-    AnyEvent, CorrelationId, EncodeError, Encoding, EventKind, FrameType, HEADER_LEN, encode_message,
-};
+use crate::wire::encoder::header_length;
+use crate::wire::{AnyEvent, CorrelationId, EncodeError, Encoding, EventKind};
 
 /// An event in the encoding of the connection it is meant for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -110,14 +109,23 @@ impl From<SubmitError> for SendError {
 }
 
 /// A message's JSON, if it fits a frame of `limit` bytes.
-pub(super) fn bounded<T: serde::Serialize>(
+pub(super) fn bounded<T: serde::Serialize>(message: &T, limit: u32) -> Result<Vec<u8>, EncodeError> {
+    let mut payload = Vec::new();
+    encode_payload(message, Encoding::Json, limit, &mut payload)?;
+    Ok(payload)
+}
+
+/// Encodes a message that is to fit a frame of `limit` bytes, in place of what is in `payload`.
+pub(super) fn encode_payload<T: serde::Serialize>(
     message: &T,
-    frame: FrameType,
+    encoding: Encoding,
     limit: u32,
-) -> Result<Vec<u8>, EncodeError> {
-    let mut framed = Vec::new();
-    encode_message(frame, Encoding::Json, message, limit, &mut framed)?;
-    Ok(framed.split_off(HEADER_LEN))
+    payload: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    payload.clear();
+    encoding.encode(message, payload)?;
+    header_length(payload.len(), limit)?;
+    Ok(())
 }
 
 /// A handshake answer's JSON. It holds nothing that JSON could refuse.

@@ -29,6 +29,7 @@ mod outgoing;
 mod proxy;
 #[cfg(feature = "std")]
 mod sockets;
+mod spent;
 
 pub use agent::{AgentSession, AgentSessionEvent, AgentSettings, PendingForward, Receipt};
 #[cfg(feature = "std")]

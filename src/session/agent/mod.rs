@@ -20,6 +20,7 @@ use crate::wire::{
 
 use super::Intake;
 use super::message::{EncodedAnswer, bounded, json, supported};
+use super::spent::Spent;
 pub use event::{AgentSessionEvent, PendingForward, Receipt};
 use read::{read_frame, read_opening};
 pub use settings::AgentSettings;
@@ -32,6 +33,9 @@ enum Peer {
     /// The proxy dialled; its request.
     Dialled(Option<Box<ForwardRequest>>),
 }
+
+/// Buffers kept for events to come. As many as come at once.
+const SPENT: usize = 32;
 
 /// The agent's end of one connection: bytes in, bytes out, no I/O.
 ///
@@ -66,6 +70,8 @@ pub struct AgentSession {
     /// How long the proxy asked us to stay away, if it refused us so.
     retry_after_ms: Option<u64>,
     last_exchange: Tally<u64>,
+    /// The buffers of answers that are written, until nothing has happened for a while.
+    spent: Tally<Spent>,
     clock: Tally<Timestamp>,
 }
 
@@ -77,7 +83,7 @@ impl AgentSession {
     pub fn dial(settings: AgentSettings, now: Timestamp) -> Result<Self, EncodeError> {
         let mut registration = settings.registration.clone();
         registration.supported_encodings = supported(&settings.encodings);
-        let offer = bounded(&registration, FrameType::HandshakeRequest, settings.max_opening_frame)?;
+        let offer = bounded(&registration, settings.max_opening_frame)?;
         let machine = AgentConnection::dial(settings.limits, offer, now);
         Ok(Self::new(settings, machine, Peer::Registered(None), now))
     }
@@ -98,6 +104,7 @@ impl AgentSession {
             encoding: Encoding::Json,
             retry_after_ms: None,
             last_exchange: Tally::new(0),
+            spent: Tally::default(),
             clock: Tally::new(now),
         }
     }
@@ -274,7 +281,7 @@ impl AgentSession {
             completed = true;
             let outcome = match self.machine.handshake() {
                 Some(stage) => read_opening(stage, frame, &self.settings.encodings, &mut self.peer),
-                None => read_frame(self.encoding, frame, &mut self.last_exchange),
+                None => read_frame(self.encoding, frame, &mut self.last_exchange, &mut self.spent),
             };
             match outcome {
                 Ok(frame) => self.machine.handle_frame(frame, now),
@@ -298,6 +305,7 @@ impl AgentSession {
     /// Time has passed. Early calls change nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         *self.clock = now;
+        self.spent.clear();
         self.machine.handle_timeout(now);
     }
 

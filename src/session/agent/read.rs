@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::machine::handshake::Stage;
 use crate::machine::{ExchangeId, FromProxy, Refusal, Violation};
+use crate::session::spent::Spent;
 use crate::session::{misplaced, read_handshake};
 use crate::wire::{
     Cancel, DecodeError, Encoding, EventKind, Frame, FrameType, Kind, RegistrationResponse, event_ids,
@@ -55,6 +56,7 @@ pub(super) fn read_frame(
     encoding: Encoding,
     frame: Frame<'_>,
     last_exchange: &mut u64,
+    spent: &mut Spent,
 ) -> Result<FromProxy<Vec<u8>>, Violation> {
     let payload = frame.payload;
     let known = match frame.kind {
@@ -70,7 +72,7 @@ pub(super) fn read_frame(
             kind,
             id: ids.correlation_id,
             echo: ids.exchange_id.map(ExchangeId),
-            payload: payload.to_vec(),
+            payload: spent.fill(payload),
         });
     }
     Ok(match known {

@@ -9,10 +9,10 @@ use crate::wire::{
     encode_frame, encode_message,
 };
 
-use super::AgentSession;
+use super::{AgentSession, SPENT};
 
 impl AgentSession {
-    pub(super) fn encode(&self, frame: ToProxy<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    pub(super) fn encode(&mut self, frame: ToProxy<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let (encoding, limit, timestamp_ms) =
             (self.encoding, self.settings.max_frame, self.clock.as_millis());
         match frame {
@@ -24,7 +24,10 @@ impl AgentSession {
                 let response = ForwardResponse { error: Some(reason.to_string()), ..self.forward_response() };
                 encode_message(FrameType::HandshakeResponse, Encoding::Json, &response, limit, out)?;
             }
-            ToProxy::Answer { payload, .. } => encode_frame(FrameType::AgentResponse, &payload, limit, out)?,
+            ToProxy::Answer { payload, .. } => {
+                encode_frame(FrameType::AgentResponse, &payload, limit, out)?;
+                self.spent.put(payload, SPENT);
+            }
             ToProxy::AnswerUnseen { id, echo } => {
                 let mut answer = Answer::allow().with_reason_code("cancelled");
                 answer.audit.set_ids(&id, echo.map(|echo| echo.0));

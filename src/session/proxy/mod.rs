@@ -23,6 +23,7 @@ use crate::wire::{
 
 use super::Intake;
 use super::message::{bounded, supported};
+use super::spent::Spent;
 pub use event::{Grant, PendingRegistration, ProxySessionEvent};
 use read::{Incoming, read_frame, read_opening};
 pub use settings::ProxySettings;
@@ -76,6 +77,8 @@ pub struct ProxySession {
     encoding: Encoding,
     /// What it remembers changes how quickly ids are found, and nothing else.
     finder: Tally<IdFinder>,
+    /// The buffers of events that are on the wire, as many as there are of these at most.
+    spent: Tally<Spent>,
     /// The last exchange id given out.
     last_exchange: Tally<u64>,
     /// The latest time heard of, for timestamps in frames.
@@ -106,7 +109,7 @@ impl ProxySession {
             config,
             supported_encodings: supported(&settings.encodings),
         };
-        let offer = bounded(&request, FrameType::HandshakeRequest, settings.max_opening_frame)?;
+        let offer = bounded(&request, settings.max_opening_frame)?;
         let machine = ProxyConnection::dial(settings.limits, offer, now);
         Ok(Self::new(settings, machine, Peer::Listening, now))
     }
@@ -121,6 +124,7 @@ impl ProxySession {
             capabilities: None,
             encoding: Encoding::Json,
             finder: Tally::default(),
+            spent: Tally::default(),
             last_exchange: Tally::new(0),
             clock: Tally::new(now),
         }
@@ -255,7 +259,7 @@ impl ProxySession {
                 Ok(Incoming::Response(response)) => self.handle_response(*response, now),
                 Ok(Incoming::Answer { ids, payload }) => {
                     let (id, exchange) = (ids.correlation_id.as_deref(), ids.exchange_id.map(ExchangeId));
-                    self.machine.handle_answer(id, exchange, payload.to_vec(), now);
+                    self.machine.handle_answer(id, exchange, self.spent.fill(payload), now);
                 }
                 Err(violation) => self.machine.handle_violation(violation),
             }

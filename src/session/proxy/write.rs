@@ -13,7 +13,7 @@ use crate::wire::{
 use super::ProxySession;
 
 impl ProxySession {
-    pub(super) fn encode(&self, frame: ToAgent<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    pub(super) fn encode(&mut self, frame: ToAgent<Vec<u8>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let (encoding, limit, timestamp_ms) =
             (self.encoding, self.settings.max_frame, self.clock.as_millis());
         match frame {
@@ -35,6 +35,7 @@ impl ProxySession {
                         None => Ok(()),
                     }
                 })?;
+                self.spent.put(payload, self.machine.in_flight());
             }
             ToAgent::Cancel { id, exchange, reason } => {
                 let exchange_id = exchange.map(|exchange| exchange.0);
