@@ -258,6 +258,12 @@ mod tests {
     }
 
     #[test]
+    fn pings_are_numbered_one_after_the_other() {
+        let mut keepalive = Keepalive::new(KeepaliveLimits::default(), at(0));
+        assert_eq!([(); 3].map(|()| keepalive.next_ping()), [1, 2, 3]);
+    }
+
+    #[test]
     fn a_byte_starts_the_silence_anew() {
         let mut keepalive = Keepalive::new(KeepaliveLimits::default(), at(0));
         assert_eq!(keepalive.handle_timeout(true, at(15)), Due::Ping);
