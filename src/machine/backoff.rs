@@ -218,6 +218,10 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(pace.next(Attempt::Failed, MOST), millis(0));
         }
+        let long = Backoff { min: Duration::MAX / 3 * 2, ..forever };
+        let mut pace = Pace::new(long, None);
+        pace.next(Attempt::Failed, MOST);
+        assert_eq!(pace.ceiling(), Duration::MAX);
         // A last ceiling below the first is the ceiling.
         let narrow = Backoff { min: Duration::from_secs(2), ..TEST };
         assert_eq!(Pace::new(narrow, None).next(Attempt::Failed, MOST), millis(1_000));
