@@ -81,3 +81,57 @@ fn exchange_id(bytes: &[u8], first: u8, at: usize) -> Option<(Option<u64>, usize
     let (id, end) = find_number(bytes, at)?;
     Some((Some(id), end))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ids::Ids;
+
+    fn ids(id: Option<&str>, exchange_id: Option<u64>) -> Ids<'_> {
+        Ids { correlation_id: id.map(Cow::Borrowed), exchange_id }
+    }
+
+    // A search that gave up would do no harm, and would be of no use.
+    #[test]
+    fn what_is_plain_is_found_without_a_reader() {
+        let none = || ids(None, None);
+        for (text, here, last) in [
+            ("{}", none(), None),
+            (" { } ", none(), None),
+            (r#"{"a":{"correlation_id":"x"},"b":[1],"c":"d"}"#, none(), None),
+            (r#"{"correlation_id":"c","exchange_id":7}"#, ids(Some("c"), Some(7)), None),
+            (r#"{ "exchange_id" : 7 , "correlation_id" : "c" }"#, ids(Some("c"), Some(7)), None),
+            (r#"{"correlation_id":"c","correlation_id":null,"exchange_id":null}"#, none(), None),
+            (r#"{"p":{"q":{"correlation_id":"c"},"exchange_id":7}}"#, none(), Some(ids(Some("c"), None))),
+            (r#"{"p":{"q":{}},"exchange_id":7}"#, ids(None, Some(7)), Some(none())),
+            (r#"{"p":{}}"#, none(), None),
+        ] {
+            assert_eq!(find_ids(text.as_bytes(), &["p", "q"]), Some(Found { here, last }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_or_not_well_formed_is_given_up() {
+        for text in [
+            "",
+            "[]",
+            "{",
+            "{} x",
+            r#"{"correlation_id","c"}"#,
+            r#"{"correlation_id" "c"}"#,
+            r#"{"correlation_id"1"c"}"#,
+            r#"{"correlation_id":7}"#,
+            r#"{"correlation_id":"\u0063"}"#,
+            r#"{"correlation\u005fid":"c"}"#,
+            r#"{"exchange_id":-1}"#,
+            r#"{"exchange_id":1.0}"#,
+            r#"{"exchange_id":nul}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":1 "b":2}"#,
+            r#"{"p":["correlation_id":"c"}}"#,
+            r#"{"p":7}"#,
+        ] {
+            assert_eq!(find_ids(text.as_bytes(), &["p", "q"]), None, "{text}");
+        }
+    }
+}

@@ -209,3 +209,43 @@ impl<'de> Reader<'de> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    enum Choice {
+        Alone,
+        With(u8),
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Two(u8, String);
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Named {
+        a: u8,
+        b: String,
+    }
+
+    // A reader that gave up would do no harm, and would be of no use.
+    #[test]
+    fn what_is_plain_is_read() {
+        assert_eq!(read(br#""Alone""#), Some(Choice::Alone));
+        assert_eq!(read(br#"{"Alone":null}"#), Some(Choice::Alone));
+        assert_eq!(read(br#" { "With" : 7 } "#), Some(Choice::With(7)));
+        assert_eq!(read(br#"[7,"x"]"#), Some(Two(7, "x".into())));
+        assert_eq!(read(br#"[7,"x"]"#), Some(Named { a: 7, b: "x".into() }));
+        assert_eq!(read(br#"{"b":"x","c":[],"a":7}"#), Some(Named { a: 7, b: "x".into() }));
+        assert_eq!(read::<String>(br#""a\nb""#).as_deref(), Some("a\nb"));
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_given_up() {
+        for text in [r#"{"Alone":}"#, r#"{"Alone":1}"#, r#"{"With":null}"#, r#"{"With"}"#, "Alone", ""] {
+            assert_eq!(read::<Choice>(text.as_bytes()), None, "{text}");
+        }
+    }
+}

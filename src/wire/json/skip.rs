@@ -151,3 +151,58 @@ fn skip_entries(bytes: &[u8], at: usize, close: u8, depth: u8) -> Option<usize> 
         (_, at) = see(bytes, at.wrapping_add(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_ends_where_it_ends() {
+        for value in [
+            "null",
+            "true",
+            "false",
+            "12",
+            "-1.5e3",
+            r#""s""#,
+            r#""a\"b""#,
+            "[]",
+            "[ ]",
+            r#"[1 , "a"]"#,
+            "{}",
+            r#"{"a":1}"#,
+            r#"{"a" : {"b":[null,{}]} , "c":"d"}"#,
+        ] {
+            for behind in ["", ",", ":", "]", " "] {
+                let text = [value, behind].concat();
+                assert_eq!(skip_value(text.as_bytes(), 0, 0), Some(value.len()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_well_formed_has_no_end() {
+        for text in [
+            "",
+            "nul",
+            "tru",
+            "01",
+            "-",
+            r#""s"#,
+            r#""\x""#,
+            "[1",
+            "[1,]",
+            "[1 2]",
+            "{",
+            "{1:2}",
+            r#"{"a"}"#,
+            r#"{"a","b"}"#,
+            r#"{"a" 1}"#,
+            r#"{"a"11}"#,
+            r#"{"a":1,}"#,
+            "]",
+        ] {
+            assert_eq!(skip_value(text.as_bytes(), 0, 0), None, "{text}");
+        }
+    }
+}
