@@ -293,7 +293,7 @@ async fn a_peer_that_does_not_read_holds_nobody_past_the_timeout() {
     let asks: Vec<_> = (0..40)
         .map(|n| {
             let mut event = headers(&format!("r{n}"), "/");
-            event.headers.insert("x".into(), vec!["y".repeat(16 << 10)]);
+            event.headers.push("x", &"y".repeat(16 << 10));
             handle.ask(event).timeout(SECOND).send().unwrap()
         })
         .collect();

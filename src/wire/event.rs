@@ -196,6 +196,7 @@ macro_rules! events {
     ($($name:ident,)+) => {
         /// An event of any kind.
         #[derive(Clone, Debug, PartialEq)]
+        #[expect(clippy::large_enum_variant, reason = "the largest is the one that nearly all are")]
         pub enum Event {
             $(
                 #[doc = concat!("[`", stringify!($name), "`]")]

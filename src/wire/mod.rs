@@ -37,6 +37,7 @@ pub mod encoding;
 pub mod event;
 pub mod forward;
 pub mod frame;
+pub mod headers;
 pub mod http;
 pub mod ids;
 pub mod inspection;
@@ -62,6 +63,7 @@ pub use encoding::{DecodeError, Encoding};
 pub use event::{AnyEvent, Event, EventKind, EventMessage};
 pub use forward::{ForwardRequest, ForwardResponse};
 pub use frame::{Frame, FrameError, FrameType, HEADER_LEN, Kind, MAX_FRAME, MAX_FRAME_BEFORE_REGISTRATION};
+pub use headers::Headers;
 pub use http::{
     RequestBodyChunk, RequestComplete, RequestHeaders, RequestMetadata, ResponseBodyChunk, ResponseHeaders,
 };

@@ -29,8 +29,8 @@ pub fn body() -> impl Strategy<Value = Body> {
     vec(any::<u8>(), 0..64).prop_map(Body::from)
 }
 
-pub fn headers() -> impl Strategy<Value = BTreeMap<String, Vec<String>>> {
-    btree_map(text(), texts(), 0..3)
+pub fn headers() -> impl Strategy<Value = Headers> {
+    vec((text(), text()), 0..5).prop_map(Headers::from_iter)
 }
 
 pub fn pairs() -> impl Strategy<Value = BTreeMap<String, String>> {

@@ -133,7 +133,7 @@ async fn header_bytes_that_are_no_text_keep_what_they_are() {
     let (stand, agent) = Stand::asking(AskConfig::default(), &HTTP, Script::new(|_| Answer::allow())).await;
     let request = stand.request("GET", "/latin1").header("x", HeaderValue::from_bytes(b"a\xff").unwrap());
     let response = stand.send(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
-    assert_eq!(agent.log.request_headers().headers["x"], ["a\u{fffd}"]);
+    assert!(agent.log.request_headers().headers.get_all("x").eq(["a\u{fffd}"]));
     assert_eq!(response.headers()["x-bytes"].as_bytes(), b"gr\xfcn");
 }
 

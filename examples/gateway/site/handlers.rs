@@ -73,8 +73,7 @@ impl Editor {
 
 impl Handler for Editor {
     async fn on_response_headers(&self, event: ResponseHeaders, _: Context) -> Answer {
-        let is_plain = |kinds: &Vec<String>| kinds.iter().any(|kind| kind.starts_with("text/plain"));
-        if event.headers.get("content-type").is_some_and(is_plain) {
+        if event.headers.get_all("content-type").any(|kind| kind.starts_with("text/plain")) {
             self.plain().insert(event.correlation_id);
             return Answer::allow().with_response_header(HeaderOp::set("x-edited-by", EDITOR));
         }

@@ -127,7 +127,7 @@ impl Handler for OurHandler {
 
 /// Everything that an answer can change beside the verdict.
 fn rewrite(event: &RequestHeaders) -> Answer {
-    let two = event.headers.get("x-two").map(|values| values.join("+")).unwrap_or_default();
+    let two = event.headers.get_all("x-two").collect::<Vec<_>>().join("+");
     let mut answer = Answer::allow()
         .with_request_header(HeaderOp::set("x-set", two))
         .with_request_header(HeaderOp::add("x-add", "ä"))

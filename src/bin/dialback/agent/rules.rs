@@ -142,8 +142,8 @@ impl Rule {
         (self.methods.is_empty() || self.methods.contains(&event.method))
             && self.path.as_ref().is_none_or(|pattern| pattern.matches(path))
             && self.headers.iter().all(|(name, pattern)| {
-                let named = event.headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
-                named.flat_map(|(_, values)| values).any(|value| pattern.matches(value))
+                let mut named = event.headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
+                named.any(|(_, value)| pattern.matches(value))
             })
     }
 }
