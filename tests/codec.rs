@@ -6,6 +6,7 @@
 
 mod generate;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use dialback::wire::*;
@@ -210,8 +211,53 @@ where
     }
 }
 
+/// So few names that they come again, in any order.
+fn header_name() -> impl Strategy<Value = String> {
+    "[a-c]{0,2}"
+}
+
+fn are_the_same(headers: &Headers, map: &BTreeMap<String, Vec<String>>) -> Result<(), TestCaseError> {
+    let all = map.iter().flat_map(|(name, values)| values.iter().map(move |value| (&**name, &**value)));
+    prop_assert!(headers.iter().eq(all), "{:?} and {:?}", headers, map);
+    for (name, values) in map {
+        prop_assert!(headers.get_all(name).eq(values));
+        prop_assert_eq!(headers.get(name), values.first().map(String::as_str));
+    }
+    prop_assert!(!headers.contains_key("d"));
+    let mut json = Vec::new();
+    Encoding::Json.encode(headers, &mut json).unwrap();
+    prop_assert_eq!(json, serde_json::to_vec(map).unwrap());
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::default())]
+
+    #[test]
+    // Rule: W-HEAD-2.
+    fn headers_are_a_map_of_lists(
+        pushed in vec((header_name(), text()), 0..20),
+        written in vec((header_name(), vec(text(), 0..3)), 0..8),
+    ) {
+        let mut map = BTreeMap::<String, Vec<String>>::new();
+        for (name, value) in pushed.clone() {
+            map.entry(name).or_default().push(value);
+        }
+        let headers = Headers::from_iter(pushed);
+        are_the_same(&headers, &map)?;
+        for encoding in supported() {
+            let mut out = Vec::new();
+            encoding.encode(&headers, &mut out).unwrap();
+            prop_assert_eq!(encoding.decode(&out), Ok(headers.clone()));
+        }
+
+        // What a peer may write: names twice, and names without values.
+        let entries = written.iter().map(|(name, values)| format!("{name:?}:{}", serde_json::json!(values)));
+        let json = format!("{{{}}}", entries.collect::<Vec<_>>().join(","));
+        let mut map: BTreeMap<String, Vec<String>> = serde_json::from_str(&json).unwrap();
+        map.retain(|_, values| !values.is_empty());
+        are_the_same(&Encoding::Json.decode(json.as_bytes()).unwrap(), &map)?;
+    }
 
     #[test]
     fn events_round_trip_with_their_ids(event in event(), exchange in any::<Option<u64>>()) {
