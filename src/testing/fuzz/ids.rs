@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -27,12 +28,20 @@ pub fn ids(data: &[u8]) -> Outcome {
     }
     let added = input.number();
     let bytes = payload(&mut input, encoding);
-    if flags & 2 == 0 {
+    if is_list(encoding, &bytes) {
+        let refused = answer_ids(encoding, &bytes).is_err() && event_ids(encoding, &bytes).is_err();
+        ensure(refused, || "ids in a list".to_string())?;
+    } else if flags & 2 == 0 {
         check_answer(encoding, &bytes)?;
     } else {
         check_event(encoding, &bytes)?;
     }
     check_added(encoding, &bytes, added)
+}
+
+/// Typed readers also take the fields of a message out of a list, in their order. Sessions take maps alone.
+fn is_list(encoding: Encoding, bytes: &[u8]) -> bool {
+    encoding.decode::<Vec<IgnoredAny>>(bytes).is_ok()
 }
 
 fn text(value: Option<&Value>) -> Option<String> {
