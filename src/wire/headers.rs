@@ -65,8 +65,8 @@ impl Headers {
         Self { text: String::new(), entries: Vec::new() }
     }
 
-    /// Adds a value, behind those that the name has. Takes as long as there are headers whose name is
-    /// greater.
+    /// Adds a value, behind those that the name has. All of greater names make room for it: in the order of
+    /// names, very many are added much faster than against it.
     pub fn push(&mut self, name: &str, value: &str) {
         let Range { start, end } = self.range(name);
         let known = self.entries.get(start..end).and_then(<[_]>::first);
@@ -117,16 +117,16 @@ impl Headers {
 
     /// The places of the entries of a name. If it has none, the empty range where they would be.
     fn range(&self, name: &str) -> Range<usize> {
-        let last = self.entries.last().map(|last| self.at(last.name).cmp(name));
-        let end = match last {
+        let all = self.entries.len();
+        match self.entries.last().map(|last| self.at(last.name).cmp(name)) {
             // Most come sorted.
-            None | Some(Ordering::Less) => return self.entries.len()..self.entries.len(),
-            Some(Ordering::Equal) => self.entries.len(),
-            Some(Ordering::Greater) => self.entries.partition_point(|entry| self.at(entry.name) <= name),
-        };
-        let before = self.entries.iter().take(end).rev();
-        let same = before.take_while(|entry| self.at(entry.name) == name).count();
-        end.saturating_sub(same)..end
+            None | Some(Ordering::Less) => all..all,
+            Some(Ordering::Equal | Ordering::Greater) => {
+                let start = self.entries.partition_point(|entry| self.at(entry.name) < name);
+                let end = self.entries.partition_point(|entry| self.at(entry.name) <= name);
+                start..end
+            }
+        }
     }
 
     fn append(&mut self, text: &str) -> Span {
