@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::series::Series;
 
-/// Requests that are measured in a scene, and as many before them, so that what grows has grown.
+/// Requests that are measured in a scene, and at least as many before them, so that what grows has grown.
 pub const REQUESTS: usize = 200;
 
 /// How often a scene's CPU time is taken.
@@ -34,8 +34,14 @@ pub fn measured(requests: usize, work: &mut dyn FnMut()) -> Measured {
 
 /// Warms up, and measures.
 pub fn repeat(request: &mut dyn FnMut(usize)) -> Measured {
-    (0..REQUESTS).for_each(&mut *request);
-    measured(REQUESTS, &mut || (REQUESTS..2 * REQUESTS).for_each(&mut *request))
+    repeat_among(0, request)
+}
+
+/// Warms up all of so many connections, and measures: the first request over one takes more.
+pub fn repeat_among(connections: usize, request: &mut dyn FnMut(usize)) -> Measured {
+    let warm = REQUESTS.max(4 * connections);
+    (0..warm).for_each(&mut *request);
+    measured(REQUESTS, &mut || (warm..warm + REQUESTS).for_each(&mut *request))
 }
 
 fn cpu() -> Duration {

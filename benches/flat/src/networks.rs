@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::common::answers;
 use crate::common::event::{headers, id};
-use crate::cost::{Measured, repeat};
+use crate::cost::{Measured, repeat, repeat_among};
 use crate::machines::limits;
 
 /// Requests whose id begins so are never answered.
@@ -138,7 +138,7 @@ pub fn in_flight(count: usize) -> Result<Measured, String> {
 /// So many connections.
 pub fn connections(count: usize) -> Result<Measured, String> {
     let scene = Scene::open(count, |number| format!("agent-{number:04}"))?;
-    let measured = repeat(&mut |step| {
+    let measured = repeat_among(count, &mut |step| {
         let handle = &scene.handles[step % count];
         let answer = scene.runtime.block_on(handle.request_headers(headers(&id(step))).into_future());
         assert!(answer.expect("it is answered").is_allow());
@@ -160,11 +160,12 @@ pub fn pool_of_connections(count: usize) -> Result<Measured, String> {
 
 fn pooled<'a>(mut scene: Scene, name: &dyn Fn(usize) -> &'a str) -> Result<Measured, String> {
     let pool = Pool::new(PoolConfig::default());
+    let connections = scene.handles.len();
     scene.runtime.block_on(async {
         std::mem::take(&mut scene.handles).into_iter().for_each(|handle| pool.add(handle));
         tokio::task::yield_now().await;
     });
-    let measured = repeat(&mut |step| {
+    let measured = repeat_among(connections, &mut |step| {
         let answer = scene.runtime.block_on(async {
             let request =
                 pool.begin(name(step), id(step), &[EventKind::RequestHeaders]).expect("an agent is there");

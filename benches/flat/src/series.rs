@@ -94,26 +94,24 @@ impl Series {
 
     /// The counts that it is taken at.
     pub fn counts(self, quick: bool) -> Vec<usize> {
-        let sockets = match self {
-            Self::NetConnections | Self::PoolAgents | Self::PoolConnections => true,
+        let (full, little) = match self {
+            // Trees grow by levels: over fewer counts that may look like more than a logarithm.
             Self::MachineInFlight
             | Self::MachineInFlightByExchange
             | Self::MachineQueued
             | Self::MachineAbandoned
             | Self::MachineExpiring
-            | Self::AgentUnanswered
-            | Self::SessionInFlight
-            | Self::SessionQueued
-            | Self::SessionAbandoned
-            | Self::NetInFlight => false,
+            | Self::AgentUnanswered => (100_000, 1_000),
+            Self::SessionInFlight | Self::SessionQueued | Self::SessionAbandoned | Self::NetInFlight => {
+                (10_000, 1_000)
+            }
+            Self::NetConnections | Self::PoolAgents | Self::PoolConnections => (1_000, 100),
         };
-        let most = match (sockets, quick) {
-            (true, false) => 1_000,
-            (true, true) => 100,
-            (false, false) => 10_000,
-            (false, true) => 1_000,
-        };
-        [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000].into_iter().filter(|count| *count <= most).collect()
+        let most = if quick { little } else { full };
+        [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000]
+            .into_iter()
+            .filter(|count| *count <= most)
+            .collect()
     }
 
     /// Sets the scene for `count`, and measures within it.
