@@ -7,6 +7,7 @@ use dialback::machine::Timestamp;
 use dialback::session::{AgentSession, AgentSettings, Grant, ProxySession, ProxySessionEvent, ProxySettings};
 use dialback::wire::{
     Capabilities, Encoding, EventKind, GaugeMetric, HealthState, HealthStatus, LoadMetrics, Registration,
+    event_ids,
 };
 
 /// Both ends of a connection that has just opened.
@@ -60,4 +61,13 @@ fn a_load_without_a_mean_can_be_read() {
         let read: HealthStatus = encoding.decode(&bytes).unwrap();
         assert!(read.load.unwrap().avg_latency_ms.is_nan(), "{encoding}");
     }
+}
+
+#[cfg(feature = "msgpack")]
+#[test]
+fn an_event_with_its_id_under_a_number_has_no_id_that_only_one_reader_sees() {
+    // {0: "c"}: the first field, says a reader of the whole.
+    let error = event_ids(Encoding::MessagePack, b"\x81\x00\xa1c").unwrap_err();
+    assert!(error.message().contains("a field's name"), "{error}");
+    assert!(event_ids(Encoding::MessagePack, b"\x81\xa1x\x00").is_ok());
 }

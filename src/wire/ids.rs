@@ -352,7 +352,7 @@ impl Visitor<'_> for KeySeed<'_> {
     type Value = Key;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
+        f.write_str("a field's name")
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
@@ -364,17 +364,10 @@ impl Visitor<'_> for KeySeed<'_> {
         })
     }
 
-    // The readers of whole messages take a key's bytes for its name, and both must see one id.
+    // A number is refused. The readers of whole messages take it for a field's place, and a key's bytes for its
+    // name, and both must see one id.
     fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<Key, E> {
         core::str::from_utf8(key).map_or(Ok(Key::Other), |key| self.visit_str(key))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Key, E> {
-        Ok(Key::Other)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Key, E> {
-        Ok(Key::Other)
     }
 }
 
@@ -489,11 +482,17 @@ mod tests {
 
     #[cfg(feature = "msgpack")]
     #[test]
-    fn messagepack_keys_of_any_type_are_skipped() {
-        // {1: nil, true: [], "correlation_id": "c", bin: 1}
-        let bytes = b"\x83\x01\xc0\xaecorrelation_id\xa1c\xc4\x01x\x01";
-        let ids = event_ids(Encoding::MessagePack, bytes).unwrap();
-        assert_eq!(ids.correlation_id, CorrelationId::from("c"));
+    fn messagepack_keys_are_names_or_bytes() {
+        // {"x" or 1 or -1: nil, "correlation_id": "c", bin: 1}
+        let ids = |key: &[u8]| {
+            let rest = b"\xc0\xaecorrelation_id\xa1c\xc4\x01x\x01";
+            event_ids(Encoding::MessagePack, &[b"\x83", key, rest].concat())
+        };
+        assert_eq!(ids(b"\xa1x").unwrap().correlation_id, CorrelationId::from("c"));
+        for number in [b"\x01", b"\xff"] {
+            let error = ids(number).unwrap_err();
+            assert!(error.message().contains("expected a field's name"), "{error}");
+        }
     }
 
     #[cfg(feature = "msgpack")]
@@ -567,7 +566,7 @@ mod tests {
         use serde::de::Expected;
         let level = Level { path: &["audit"] };
         assert_eq!((&level as &dyn Expected).to_string(), "any value");
-        assert_eq!((&KeySeed { level } as &dyn Expected).to_string(), "a key");
+        assert_eq!((&KeySeed { level } as &dyn Expected).to_string(), "a field's name");
         assert!(level.visit_none::<serde::de::value::Error>().unwrap().is_none());
     }
 }
