@@ -364,8 +364,8 @@ impl Visitor<'_> for KeySeed<'_> {
         })
     }
 
-    // A number is refused. The readers of whole messages take it for a field's place, and a key's bytes for its
-    // name, and both must see one id.
+    // A number is refused (W-ENC-6). The readers of whole messages take it for a field's place, and a key's bytes
+    // for its name, and both must see one id.
     fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<Key, E> {
         core::str::from_utf8(key).map_or(Ok(Key::Other), |key| self.visit_str(key))
     }
@@ -482,6 +482,7 @@ mod tests {
 
     #[cfg(feature = "msgpack")]
     #[test]
+    // Rule: W-ENC-6.
     fn messagepack_keys_are_names_or_bytes() {
         // {"x" or 1 or -1: nil, "correlation_id": "c", bin: 1}
         let ids = |key: &[u8]| {
