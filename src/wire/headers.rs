@@ -1,8 +1,8 @@
 //! Header values by name, all in one text.
 
-use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use core::mem;
 use core::ops::Range;
 
 use alloc::string::String;
@@ -117,16 +117,18 @@ impl Headers {
 
     /// The places of the entries of a name. If it has none, the empty range where they would be.
     fn range(&self, name: &str) -> Range<usize> {
-        let all = self.entries.len();
-        match self.entries.last().map(|last| self.at(last.name).cmp(name)) {
-            // Most come sorted.
-            None | Some(Ordering::Less) => all..all,
-            Some(Ordering::Equal | Ordering::Greater) => {
-                let start = self.entries.partition_point(|entry| self.at(entry.name) < name);
-                let end = self.entries.partition_point(|entry| self.at(entry.name) <= name);
-                start..end
-            }
+        // Most come sorted.
+        if self.is_last(name) {
+            return self.entries.len()..self.entries.len();
         }
+        let start = self.entries.partition_point(|entry| self.at(entry.name) < name);
+        let end = self.entries.partition_point(|entry| self.at(entry.name) <= name);
+        start..end
+    }
+
+    /// Whether a name is greater than all that are there.
+    fn is_last(&self, name: &str) -> bool {
+        self.entries.last().is_none_or(|last| self.at(last.name) < name)
     }
 
     fn append(&mut self, text: &str) -> Span {
@@ -139,22 +141,17 @@ impl Headers {
         Span { start, end: self.text.len() }
     }
 
-    /// Whether a name that was appended comes behind all others.
-    fn is_last(&self, name: Span) -> bool {
-        self.entries.last().is_none_or(|last| self.at(last.name) < self.at(name))
-    }
-
     /// Brings what was read, in whatever order, into the order of names. Of a name that came twice, what
     /// came last is kept.
     fn settle(&mut self) {
-        let Self { text, entries } = self;
-        let at = |span: Span| text.get(span.start..span.end).unwrap_or_default();
+        let mut entries = mem::take(&mut self.entries);
         // The last of each name comes first, and so is the one that stays.
         entries.reverse();
-        entries.sort_by(|one, other| at(other.name).cmp(at(one.name)));
-        entries.dedup_by(|older, kept| older.name != kept.name && at(older.name) == at(kept.name));
+        entries.sort_by(|one, other| self.at(other.name).cmp(self.at(one.name)));
+        entries.dedup_by(|older, kept| older.name != kept.name && self.at(older.name) == self.at(kept.name));
         entries.reverse();
         entries.retain(|entry| entry.value != NONE);
+        self.entries = entries;
     }
 
     /// The names, each with all of its values.
@@ -234,7 +231,7 @@ impl Serialize for Headers {
 
 impl Serialize for Values<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.entries.iter().map(|entry| self.headers.at(entry.value)))
+        serializer.collect_seq(self.iter())
     }
 }
 
@@ -251,7 +248,7 @@ impl<'de> Deserialize<'de> for Headers {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
                 let (mut headers, mut settled) = (Headers::new(), true);
                 while let Some(name) = map.next_key_seed(Text(&mut headers))? {
-                    settled &= headers.is_last(name);
+                    settled &= headers.is_last(headers.at(name));
                     // So that no other name begins at this place, even if both are empty.
                     headers.text.push(':');
                     let before = headers.len();
