@@ -11,9 +11,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName};
 use http::{Version, request, response};
 
+use crate::wire::http::push_header;
 use crate::wire::{CorrelationId, Headers, RequestHeaders, RequestMetadata, ResponseHeaders};
 
 /// An event made of an HTTP message.
@@ -72,12 +73,15 @@ pub fn metadata(id: CorrelationId, parts: &request::Parts) -> RequestMetadata {
     }
 }
 
-/// All values by lower-case name, in their order.
+/// All values by lower-case name, in their order, and the names of those that were no text.
 fn text(headers: &HeaderMap) -> (Headers, Vec<HeaderName>) {
-    let is_text = |value: &HeaderValue| str::from_utf8(value.as_bytes()).is_ok();
-    let replaced = headers.keys().filter(|name| !headers.get_all(*name).iter().all(is_text));
-    let text = headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())));
-    (text.collect(), replaced.cloned().collect())
+    let (mut text, mut replaced) = (Headers::new(), Vec::new());
+    for (name, value) in headers {
+        if !push_header(&mut text, name.as_str(), value.as_bytes()) && replaced.last() != Some(name) {
+            replaced.push(name.clone());
+        }
+    }
+    (text, replaced)
 }
 
 fn is_port(text: &str) -> bool {
@@ -160,6 +164,9 @@ mod tests {
         assert!(converted.event.headers.get_all("y").eq(["gr\u{fc}n"]));
         assert_eq!(converted.replaced, ["x", "z"]);
         assert_eq!((converted.event.method.as_str(), converted.event.uri.as_str()), ("GET", "/a?b=c"));
+        let twice =
+            http::Request::get("/").header("x", &b"\xff"[..]).header("y", "").header("x", &b"\xfe"[..]);
+        assert_eq!(request_headers(&parts(twice), RequestMetadata::new("c")).replaced, ["x"]);
     }
 
     #[test]

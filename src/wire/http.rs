@@ -275,11 +275,16 @@ impl RequestComplete {
     }
 }
 
-fn push_header(headers: &mut Headers, name: &str, value: &[u8]) {
+/// Adds a value. Whether it was text, so that nothing of it was replaced.
+pub(crate) fn push_header(headers: &mut Headers, name: &str, value: &[u8]) -> bool {
     match core::str::from_utf8(value) {
         Ok(value) => headers.push(name, value),
-        Err(_) => headers.push(name, &String::from_utf8_lossy(value)),
+        Err(_) => {
+            headers.push(name, &String::from_utf8_lossy(value));
+            return false;
+        }
     }
+    true
 }
 
 #[cfg(test)]
